@@ -1,0 +1,86 @@
+"""What the theory needs to know of an activation function sigma.
+
+An activation is an immutable, hashable description: a function, the points where it is not
+smooth, and its symmetries. It holds no trainable numbers, so it may be a static argument of a
+compiled function. Closed forms of its Gaussian expectations live with the expectations, in
+`finitewidth.gaussian`, and are chosen by the class of the activation.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+from finitewidth.precision import in_double_precision
+
+Parity = Literal["odd", "even"] | None
+
+
+class Activation(ABC):
+    """An activation function with its kinks, parity, homogeneity and Taylor data.
+
+    Subclasses are frozen dataclasses: two of them with the same parameters are equal, and equal
+    ones share compiled code.
+
+    Attributes:
+        name: how the activation is written, with its parameters, e.g. `leaky_relu(0.2)`.
+        kinks: where sigma or one of its derivatives jumps; empty if sigma is analytic.
+        parity: `"odd"`, `"even"` or `None`.
+        homogeneity: p if sigma(c z) = c^p sigma(z) for every c > 0, else `None`.
+    """
+
+    kinks: tuple[float, ...] = ()
+    parity: Parity = None
+    homogeneity: int | None = None
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """How the activation is written, with its parameters."""
+
+    @abstractmethod
+    def __call__(self, z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+        """Apply the activation elementwise."""
+
+    @property
+    def slopes(self) -> tuple[float, float] | None:
+        """The slopes (a_plus, a_minus) of a scale-invariant activation, PDLT (2.13), else None."""
+        return None
+
+    def derivative(self, z: Float[ArrayLike, "..."], order: int = 1) -> Float[Array, "..."]:
+        """Return the pointwise derivative of any order; at a kink, one of the two one-sided values.
+
+        The delta functions that sit at kinks are no pointwise values: Gaussian expectations
+        account for them (`finitewidth.gaussian`).
+        """
+        function: Callable[[Array], Array] = self
+        for _ in range(order):
+            function = _elementwise_derivative(function)
+        return function(jnp.asarray(z, dtype=float))
+
+    @in_double_precision
+    def taylor(self, order: int) -> tuple[float, ...] | None:
+        """Return the derivatives (sigma_0, ..., sigma_order) at 0, or None if there is a kink at 0.
+
+        Example:
+            >>> from finitewidth.activations import activation
+            >>> activation("tanh").taylor(3)
+            (0.0, 1.0, 0.0, -2.0)
+        """
+        if 0.0 in self.kinks:
+            return None
+        # Adding 0.0 turns the -0.0 of an odd derivative into 0.0.
+        return tuple(float(self.derivative(0.0, p)) + 0.0 for p in range(order + 1))
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _elementwise_derivative(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    def derivative(z: Array) -> Array:
+        return jax.jvp(function, (z,), (jnp.ones_like(z),))[1]
+
+    return derivative

@@ -1,0 +1,111 @@
+"""Checks of what a caller hands in: every message says what was got and what was wanted.
+
+Checks look at values only when they are concrete. Inside `jax.jit`, `jax.grad` or `jax.vmap` a
+value is not known yet, so only shapes are checked there.
+"""
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+
+def is_concrete(value: Any) -> bool:
+    """Tell whether the numbers of `value` are known now (they are not under a JAX transform)."""
+    return not isinstance(value, jax.core.Tracer)
+
+
+def check_inputs(x: ArrayLike, n0: int | None = None, name: str = "x") -> Float[Array, "N n0"]:
+    """Return the data as a double-precision array of shape (N, n0), or say what is wrong with it.
+
+    Args:
+        x: data, one sample a row; a vector counts as N samples of one feature only if n0 is 1.
+        n0: the number of features that is wanted, if known.
+        name: what to call the argument in a message.
+
+    Returns:
+        The data, shape (N, n0).
+
+    Raises:
+        TypeError: if `x` is not an array of numbers.
+        ValueError: if it is empty, has the wrong shape or holds NaN or infinity.
+    """
+    if not isinstance(x, jax.Array):
+        raw = np.asarray(x)
+        if raw.dtype.kind not in "fiub":
+            raise TypeError(f"{name}: wanted real numbers, got an array of type {raw.dtype}.")
+    array = jnp.asarray(x, dtype=float)
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name}: wanted a matrix of shape (N samples, n0 features), got shape {array.shape}."
+        )
+    if 0 in array.shape:
+        raise ValueError(f"{name}: wanted at least one sample and one feature, got {array.shape}.")
+    if n0 is not None and array.shape[1] != n0:
+        raise ValueError(
+            f"{name}: wanted {n0} features, the input width of the network, got {array.shape[1]}."
+        )
+    if is_concrete(array) and not bool(jnp.isfinite(array).all()):
+        bad = int((~jnp.isfinite(array)).sum())
+        raise ValueError(f"{name}: wanted finite numbers, got {bad} NaN or infinite entries.")
+    return array
+
+
+def check_widths(widths: Sequence[int]) -> tuple[int, ...]:
+    """Return widths (n_0, ..., n_L) as a tuple of positive integers, or say what is wrong.
+
+    Raises:
+        TypeError: if a width is not a whole number.
+        ValueError: if there are fewer than two widths or one is not positive.
+    """
+    widths = tuple(widths)
+    if len(widths) < 2:
+        raise ValueError(
+            f"widths: wanted (n_0, n_1, ..., n_L), an input and at least one layer, got {widths}."
+        )
+    for width in widths:
+        if isinstance(width, bool) or not isinstance(width, Integral):
+            raise TypeError(f"widths: wanted whole numbers, got {width!r} in {widths}.")
+        if width < 1:
+            raise ValueError(f"widths: wanted positive widths, got {width} in {widths}.")
+    return tuple(int(width) for width in widths)
+
+
+def check_per_layer(value: ArrayLike, layers: int, name: str) -> Float[Array, " L"]:
+    """Return a non-negative hyperparameter as an array with one entry per layer.
+
+    Args:
+        value: one number for all layers or one per layer.
+        layers: number of layers L.
+        name: what to call the argument in a message.
+
+    Raises:
+        ValueError: if the length is not 1 or L, or an entry is negative or not finite.
+    """
+    array = jnp.asarray(value, dtype=float)
+    if array.shape not in ((), (1,), (layers,)):
+        raise ValueError(
+            f"{name}: wanted one number or one per layer ({layers}), got shape {array.shape}."
+        )
+    if is_concrete(array):
+        if not bool(jnp.isfinite(array).all()):
+            raise ValueError(f"{name}: wanted finite numbers, got {np.asarray(array).tolist()}.")
+        if bool((array < 0).any()):
+            raise ValueError(
+                f"{name}: wanted numbers >= 0 (a variance or a rate), "
+                f"got {np.asarray(array).tolist()}."
+            )
+    return jnp.broadcast_to(array, (layers,))
+
+
+def check_count(value: int, name: str, least: int = 1) -> int:
+    """Return `value` as an integer not below `least`, or say what is wrong."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name}: wanted a whole number, got {value!r}.")
+    if value < least:
+        raise ValueError(f"{name}: wanted at least {least}, got {value}.")
+    return int(value)
