@@ -32,14 +32,10 @@ class Activation(ABC):
         homogeneity: p if sigma(c z) = c^p sigma(z) for every c > 0, else `None`.
     """
 
+    name: str
     kinks: tuple[float, ...] = ()
     parity: Parity = None
     homogeneity: int | None = None
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """How the activation is written, with its parameters."""
 
     @abstractmethod
     def __call__(self, z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:

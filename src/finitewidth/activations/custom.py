@@ -32,7 +32,7 @@ class Custom(Activation):
     homogeneity: int | None = None
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.label or getattr(self.function, "__name__", type(self.function).__name__)
 
     def __call__(self, z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:

@@ -31,7 +31,7 @@ class Elu(Activation):
     kinks = (0.0,)
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         return "elu" if self.alpha == 1.0 else f"elu({self.alpha:g})"
 
     def __call__(self, z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:

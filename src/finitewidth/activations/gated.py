@@ -45,7 +45,7 @@ class Swish(Activation):
     beta: float = 1.0
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         return "silu" if self.beta == 1.0 else f"swish({self.beta:g})"
 
     def __call__(self, z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:

@@ -26,7 +26,7 @@ class PiecewiseLinear(Activation):
     homogeneity = 1
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         named = {(1.0, 1.0): "linear", (1.0, 0.0): "relu", (1.0, -1.0): "abs"}
         if (self.a_plus, self.a_minus) in named:
             return named[self.a_plus, self.a_minus]

@@ -24,7 +24,7 @@ class Monomial(Activation):
         object.__setattr__(self, "p", int(self.p))
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         return "quadratic" if self.p == 2 else f"monomial({self.p})"
 
     @property
