@@ -50,8 +50,9 @@ def check_inputs(x: ArrayLike, n0: int | None = None, name: str = "x") -> Float[
         raise ValueError(
             f"{name}: wanted {n0} features, the input width of the network, got {array.shape[1]}."
         )
-    if is_concrete(array) and not bool(jnp.isfinite(array).all()):
-        bad = int((~jnp.isfinite(array)).sum())
+    # NumPy, not JAX: a concrete value may be met while a caller's function is being traced.
+    if is_concrete(array) and not np.isfinite(np.asarray(array)).all():
+        bad = int((~np.isfinite(np.asarray(array))).sum())
         raise ValueError(f"{name}: wanted finite numbers, got {bad} NaN or infinite entries.")
     return array
 
@@ -93,12 +94,12 @@ def check_per_layer(value: ArrayLike, layers: int, name: str) -> Float[Array, " 
             f"{name}: wanted one number or one per layer ({layers}), got shape {array.shape}."
         )
     if is_concrete(array):
-        if not bool(jnp.isfinite(array).all()):
-            raise ValueError(f"{name}: wanted finite numbers, got {np.asarray(array).tolist()}.")
-        if bool((array < 0).any()):
+        values = np.asarray(array)
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name}: wanted finite numbers, got {values.tolist()}.")
+        if (values < 0).any():
             raise ValueError(
-                f"{name}: wanted numbers >= 0 (a variance or a rate), "
-                f"got {np.asarray(array).tolist()}."
+                f"{name}: wanted numbers >= 0 (a variance or a rate), got {values.tolist()}."
             )
     return jnp.broadcast_to(array, (layers,))
 

@@ -85,6 +85,14 @@ def test_hyperparameters_are_leaves_and_widths_are_not():
     assert grid.C_W.shape == (2, 2)
 
 
+def test_a_function_that_is_compiled_may_close_over_data_and_build_networks():
+    def output(C_W):
+        net = MLP((3, 5, 2), "tanh", C_b=0.1, C_W=C_W)
+        return net.apply(net.init(jax.random.key(0)), np.asarray(X))
+
+    np.testing.assert_allclose(jax.jit(output)(1.5), output(1.5), rtol=1e-12)
+
+
 def test_layers_are_in_double_precision_for_a_caller_in_single_precision():
     with jax.enable_x64(False):
         net = MLP((3, 5, 2), "tanh")

@@ -8,6 +8,7 @@ compiled function. Closed forms of its Gaussian expectations live with the expec
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import jax
@@ -69,10 +70,15 @@ class Activation(ABC):
         if 0.0 in self.kinks:
             return None
         # Adding 0.0 turns the -0.0 of an odd derivative into 0.0.
-        return tuple(float(self.derivative(0.0, p)) + 0.0 for p in range(order + 1))
+        return tuple(float(sigma_p) + 0.0 for sigma_p in _derivatives_at_zero(self, order))
 
     def __str__(self) -> str:
         return self.name
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _derivatives_at_zero(sigma: Activation, order: int) -> tuple[Array, ...]:
+    return tuple(sigma.derivative(0.0, p) for p in range(order + 1))
 
 
 def _elementwise_derivative(function: Callable[[Array], Array]) -> Callable[[Array], Array]:

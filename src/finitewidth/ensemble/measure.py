@@ -1,0 +1,251 @@
+"""Measure an ensemble of real networks: the experiment that the theory is held against.
+
+    E[O] = mean over networks of O,    standard error = spread over networks / sqrt(networks).
+
+The ensemble is a stream of chunks, each a pure function of (key, chunk number). Chunks are spread
+over all local devices and folded in the order of their numbers, so the same key gives the same
+numbers however many devices there are and however often the run was interrupted.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, get_args
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import ArrayLike, Float, PRNGKeyArray
+
+from finitewidth.ensemble.checkpoint import Checkpoint, Stored, fingerprint
+from finitewidth.ensemble.chunk import Method, Sampler, choose_chunk_size, merge_states
+from finitewidth.ensemble.control_variates import LayerMap
+from finitewidth.ensemble.estimate import Estimate, Measurement
+from finitewidth.ensemble.observables import Observable, build_observables
+from finitewidth.network import MLP
+from finitewidth.precision import in_double_precision
+from finitewidth.validation import check_count, check_inputs
+
+State = dict[str, Any]
+ProgressReport = Callable[[int, int], None]
+
+
+@in_double_precision
+def measure(
+    net: MLP,
+    x: Float[ArrayLike, "N n0"],
+    observables: str | Sequence[str] = ("metric", "vertex"),
+    samples: int = 10_000,
+    key: int | PRNGKeyArray = 0,
+    method: Method = "weights",
+    *,
+    chunk_size: int | None = None,
+    progress: bool | ProgressReport = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_seconds: float = 2.0,
+    control_variate: Sequence[LayerMap] | None = None,
+) -> Measurement:
+    """Sample many networks and measure observables of every layer, with standard errors.
+
+    With G the stochastic metric of a layer, PDLT (4.70): `metric` is E[G], `vertex` is
+    n_{l-1} Cov(G_12, G_34), PDLT (4.76), `metric_cumulant3` is n_{l-1}^2 times the third
+    cumulant of G, PDLT (4.59), `ntk` is the mean of H_ii, PDLT (8.27), and `nlo_metric` is
+    n_{l-1} (E[G] - K), PDLT (4.104). All are what networks of these widths do, to all orders
+    in 1/n.
+
+    Args:
+        net: the network.
+        x: inputs, shape (N, n0).
+        observables: names out of `observable_names()`.
+        samples: number of networks.
+        key: a random key, or a whole number to make one from. Runs with the same key and
+            chunk size are the same; more samples continue the stream of fewer.
+        method: `"weights"` draws every weight; `"chain"` draws preactivations layer by layer,
+            the same law for Gaussian weights and far cheaper when N << n (no `ntk`).
+        chunk_size: networks drawn at once; chosen to fit the processor's cache if None.
+        progress: show a progress bar, or a function called with (networks done, samples).
+        checkpoint: file to keep the state in; if it exists, the run goes on from there.
+        checkpoint_seconds: least time between two writes of that file.
+        control_variate: layer maps F_1, ..., F_{L-1} (F_l takes batches of metrics of layer l to
+            the mean metric of layer l+1, differentiable); adds the observable `nlo_metric`.
+
+    Returns:
+        Estimates by name, shapes (L, N, N), (L, N, N, N, N) for `vertex` and six sample axes for
+        `metric_cumulant3`; entry 0 is layer 1, which is the same in every network.
+
+    Raises:
+        TypeError, ValueError: for bad inputs, an unknown observable or method, fewer than two
+            samples, weights that are not Gaussian with `"chain"`, a checkpoint of another run or
+            one that cannot be written, or a network whose metric overflows.
+
+    Example:
+        >>> from finitewidth.network import MLP
+        >>> net = MLP(widths=(2, 32, 32, 1), activation="relu", C_W=2.0)
+        >>> m = measure(net, [[1.0, 0.5]], samples=2000, key=1, method="chain")
+        >>> m.vertex.value.shape  # V = (l - 1) 5 K^2 for ReLU, PDLT (5.120)
+        (3, 1, 1, 1, 1)
+    """
+    x = check_inputs(x, net.widths[0])
+    chosen = build_observables(observables, control_variate)
+    samples = check_count(
+        samples, "samples", least=max(2, *(2 if o.order < 3 else 3 for o in chosen))
+    )
+    _check_method(net, method, chosen)
+    if control_variate is not None and len(control_variate) != net.depth - 1:
+        raise ValueError(
+            f"control_variate: wanted {net.depth - 1} layer maps, one between every two layers, "
+            f"got {len(control_variate)}."
+        )
+    if chunk_size is not None:
+        chunk_size = check_count(chunk_size, "chunk_size")
+    size = choose_chunk_size(net, x.shape[0], chosen, method, chunk_size)
+    key = as_key(key)
+    sampler = Sampler(net, x, chosen, None, method, size)
+    with _progress_report(progress, samples) as report:
+        sampler, state = _run(sampler, key, samples, checkpoint, checkpoint_seconds, report)
+    fan_in = np.asarray(net.widths[:-1], dtype=float)
+    estimates = {
+        o.name: o.estimate(state[o.name], fan_in, jax.device_get(sampler.reference)) for o in chosen
+    }
+    for name, estimate in estimates.items():
+        _check_finite(name, estimate)
+    return Measurement(estimates, method, net.widths)
+
+
+def _run(
+    sampler: Sampler,
+    key: PRNGKeyArray,
+    samples: int,
+    path: str | os.PathLike[str] | None,
+    seconds: float,
+    report: ProgressReport,
+) -> tuple[Sampler, State]:
+    """Fold all chunks, going on from a checkpoint if there is one."""
+    size = sampler.chunk_size
+    whole, rest = divmod(samples, size)
+    file = None if path is None else Checkpoint(path, fingerprint(sampler, key))
+    stored = None if file is None else file.load(_shapes(sampler, key))
+    if stored is None:
+        sampler = sampler.pilot(key)
+        folded, done = None, 0
+    else:
+        sampler = eqx.tree_at(
+            lambda s: s.reference, sampler, stored.reference, is_leaf=lambda node: node is None
+        )
+        folded, done = stored.state, stored.chunks
+    if done > whole:
+        raise ValueError(
+            f"checkpoint: {path} already holds {done * size} networks; "
+            f"wanted samples of at least that, got {samples}."
+        )
+    saved = time.monotonic()
+    report(done * size, samples)
+    for state in _states(sampler, key, range(done, whole)):
+        folded = state if folded is None else merge_states([folded, state])
+        done += 1
+        if file is not None and (done == whole or time.monotonic() - saved >= seconds):
+            file.save(Stored(done, folded, sampler.reference))
+            saved = time.monotonic()
+        report(done * size, samples)
+    if rest:
+        # A part of a chunk is not kept on disk: a longer run needs that chunk as a whole.
+        part = jax.device_get(sampler(key, whole, rest))
+        folded = part if folded is None else merge_states([folded, part])
+        report(samples, samples)
+    assert folded is not None
+    return sampler, folded
+
+
+def _states(sampler: Sampler, key: PRNGKeyArray, numbers: range) -> Iterator[State]:
+    """Compute chunks on all local devices and hand them over in order."""
+    devices = jax.local_devices()
+    arrays, rest = eqx.partition(sampler, eqx.is_array)
+    placed = [
+        (eqx.combine(jax.device_put(arrays, device), rest), jax.device_put(key, device))
+        for device in devices[: max(1, len(numbers))]
+    ]
+    waiting: deque[State] = deque()
+    for number in numbers:
+        local_sampler, local_key = placed[number % len(placed)]
+        waiting.append(local_sampler(local_key, number))
+        if len(waiting) > len(placed):
+            yield jax.device_get(waiting.popleft())
+    while waiting:
+        yield jax.device_get(waiting.popleft())
+
+
+def _shapes(sampler: Sampler, key: PRNGKeyArray) -> tuple[Any, Any]:
+    """Return state and reference of a run as shapes, without computing them."""
+    ready = eqx.filter_eval_shape(lambda s, k: s.pilot(k), sampler, key)
+    state = eqx.filter_eval_shape(lambda s, k: s(k, 0), ready, key)
+    return state, ready.reference
+
+
+def _check_method(net: MLP, method: str, observables: tuple[Observable, ...]) -> None:
+    methods = get_args(Method)
+    if method not in methods:
+        raise ValueError(f"method: wanted one of {', '.join(methods)}, got {method!r}.")
+    if method != "chain":
+        return
+    if net.law != "gaussian":
+        raise ValueError(
+            "method: the chain is exact for Gaussian weights only; wanted law 'gaussian' or "
+            f"method 'weights', got law {net.law!r}."
+        )
+    for observable in observables:
+        if observable.needs_ntk:
+            raise ValueError(
+                f"method: {observable.name} needs weights; wanted method 'weights', got 'chain'."
+            )
+
+
+def as_key(key: int | PRNGKeyArray) -> PRNGKeyArray:
+    """Return a random key made from a key or a whole number, or say what is wrong with it."""
+    if isinstance(key, jax.Array):
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ():
+            return key
+        if key.dtype == np.uint32 and key.ndim == 1:
+            return jax.random.wrap_key_data(key)
+        raise TypeError(
+            f"key: wanted one random key or a whole number, got an array of type {key.dtype} "
+            f"and shape {key.shape}."
+        )
+    return jax.random.key(check_count(key, "key", least=0))
+
+
+def _check_finite(name: str, estimate: Estimate) -> None:
+    layers = np.isfinite(estimate.value).reshape(len(estimate.value), -1).all(axis=1)
+    if not layers.all():
+        raise ValueError(
+            f"{name}: not finite from layer {int(np.argmin(layers)) + 1} on: signals overflow with "
+            "depth. Wanted C_W and C_b nearer to criticality, or fewer layers."
+        )
+
+
+@contextmanager
+def _progress_report(progress: bool | ProgressReport, samples: int) -> Iterator[ProgressReport]:
+    if callable(progress):
+        yield progress
+    elif not progress:
+        yield lambda done, total: None
+    else:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (
+            TextColumn("networks"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, transient=True) as bar:
+            task = bar.add_task("networks", total=samples)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
