@@ -92,3 +92,18 @@ def test_one_layer_is_the_deterministic_kernel():
     for b in range(3):
         np.testing.assert_allclose(draw.metric[b, 0], 0.2 + 1.5 * X @ X.T / 3, rtol=1e-14)
         np.testing.assert_allclose(draw.ntk[b, 0], 0.3 + 0.5 * X @ X.T / 3, rtol=1e-14)
+
+
+def test_a_large_compiled_batch_is_its_networks_one_by_one():
+    # XLA on a CPU has given wrong products in large batches, so the batch is not taken on trust.
+    net = MLP((6, 16, 16, 16, 10), "tanh")
+    x = np.random.default_rng(3).normal(size=(5, 6))
+    key, networks = jax.random.key(2), 64
+    batch = eqx.filter_jit(draw_by_weights)(net, x, key, networks, True)
+    assert batch.ntk is not None
+    np.testing.assert_allclose(batch.ntk, jnp.swapaxes(batch.ntk, -1, -2), rtol=1e-12)
+    for b in (0, 17, 63):
+        parameters = net.init(jax.random.split(key, networks)[b])
+        full = brute_force_ntk(net, parameters, jnp.asarray(x), 3)
+        expected = np.mean([full[i, i] for i in range(4)], axis=0)
+        np.testing.assert_allclose(batch.ntk[b, 3], expected, rtol=1e-10)

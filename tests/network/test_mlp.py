@@ -87,7 +87,7 @@ def test_hyperparameters_are_leaves_and_widths_are_not():
 
 def test_a_function_that_is_compiled_may_close_over_data_and_build_networks():
     def output(C_W):
-        net = MLP((3, 5, 2), "tanh", C_b=0.1, C_W=C_W)
+        net = MLP((3, 5, 2), lambda z: jnp.tanh(z) ** 3, C_b=0.1, C_W=C_W)
         return net.apply(net.init(jax.random.key(0)), np.asarray(X))
 
     np.testing.assert_allclose(jax.jit(output)(1.5), output(1.5), rtol=1e-12)

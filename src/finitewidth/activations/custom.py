@@ -64,6 +64,14 @@ def custom(
         >>> custom(lambda z: z * jnp.exp(-z**2), name="bump").parity
         'odd'
     """
+    # A network may be built inside a caller's jit: what is found out here must be values there too.
+    with jax.ensure_compile_time_eval():
+        return _examined(function, kinks, name)
+
+
+def _examined(
+    function: Callable[[Array], Array], kinks: tuple[float, ...], name: str | None
+) -> Custom:
     probe = jnp.asarray(np.random.default_rng(0).uniform(-8, 8, 64))
     try:
         values = function(probe)

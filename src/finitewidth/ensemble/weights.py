@@ -128,10 +128,13 @@ def layer_ntks(
         else:
             rows = jnp.zeros((0, samples, width))
         neurons = min(NTK_NEURONS, width)
+        parameter_gram = gram(net.lambda_b[k], net.lambda_W[k], features[k])
+        # A neuron's derivative by itself is 1: its own rows need no product. (Multiplying the
+        # constant rows of an identity is also what XLA on a CPU got wrong in large batches.)
+        own_share = jnp.ones((neurons, samples, samples))
+        shares = jnp.concatenate([own_share, rows @ rows.swapaxes(-1, -2)]) * parameter_gram
         own = jnp.broadcast_to(jnp.eye(neurons, width)[:, None], (neurons, samples, width))
         rows = jnp.concatenate([own, rows])
-        parameter_gram = gram(net.lambda_b[k], net.lambda_W[k], features[k])
-        shares = (rows @ rows.swapaxes(-1, -2)) * parameter_gram
         start = 0
         for layer in range(k, depth):
             neurons = min(NTK_NEURONS, weights[layer].shape[0])
