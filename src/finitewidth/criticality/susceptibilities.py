@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from finitewidth.activations import Activation
@@ -154,6 +155,6 @@ def check_variance(value: Float[ArrayLike, "..."], name: str) -> Float[Array, ".
         raise TypeError(
             f"{name}: wanted a number or an array of numbers, got {value!r}."
         ) from error
-    if is_concrete(array) and not bool(((array >= 0) & jnp.isfinite(array)).all()):
+    if is_concrete(array) and not ((np.asarray(array) >= 0) & np.isfinite(np.asarray(array))).all():
         raise ValueError(f"{name}: wanted a finite variance >= 0, got {value}.")
     return array

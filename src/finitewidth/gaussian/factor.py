@@ -100,7 +100,9 @@ class ActivationProduct:
 
     def __call__(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return the product elementwise."""
-        return math.prod((self.activation.derivative(z, m) for m in self.orders), start=1.0)
+        return math.prod(
+            (self.activation.derivative(z, m) for m in self.orders), start=jnp.ones(())
+        )
 
 
 def as_factor(function: Callable | Factor, kinks: tuple[float, ...] = ()) -> Factor:

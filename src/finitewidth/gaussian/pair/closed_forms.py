@@ -2,7 +2,8 @@
 
 With s = sqrt(K11 K22), D = K11 K22 - K12^2, psi = atan2(sqrt(D), K12):
 
-    a_+-:  <s1 s2> = kappa^2/(2 pi) [sqrt(D) - psi K12] + A2 K12,    <s1' s2'> = A2 - kappa^2 psi/(2 pi)
+    a_+-:  <s1 s2> = kappa^2/(2 pi) [sqrt(D) - psi K12] + A2 K12
+           <s1' s2'> = A2 - kappa^2/(2 pi) psi
            A2 = (a_+^2 + a_-^2)/2, kappa = a_+ - a_-                            PDLT (5.159)
     step:  <s1 s2> = (pi - psi)/(2 pi)
     sin:   <s1 s2> = exp(-(K11 + K22)/2) sinh K12
@@ -31,6 +32,7 @@ from finitewidth.activations import (
     PiecewiseLinear,
     Sin,
 )
+from finitewidth.gaussian.pair.angle import angle
 
 ClosedForm = Callable[
     [Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]], Float[Array, "..."]
@@ -99,12 +101,12 @@ def _differentiated(base: ClosedForm, m1: int, m2: int) -> ClosedForm | None:
 
 def _erf(K11: Array, K22: Array, K12: Array) -> Array:
     D = (1 + 2 * K11) * (1 + 2 * K22) - 4 * K12**2
-    return (2 / math.pi) * jnp.arctan2(2 * K12, jnp.sqrt(D))
+    return (2 / math.pi) * angle(2 * K12, jnp.sqrt(D))
 
 
 def _gelu(K11: Array, K22: Array, K12: Array) -> Array:
     D = (1 + K11) * (1 + K22) - K12**2
-    gate = K12 * (0.25 + jnp.arctan2(K12, jnp.sqrt(D)) / (2 * math.pi))
+    gate = K12 * (0.25 + angle(K12, jnp.sqrt(D)) / (2 * math.pi))
     numerator = K11 * K22 - K12**2 + K12**2 * (1 / (1 + K11) + 1 / (1 + K22))
     return gate + numerator / (2 * math.pi * jnp.sqrt(D))
 
@@ -177,7 +179,7 @@ def _perceptron(m1: int, m2: int) -> ClosedForm | None:
         return None
 
     def step(K11: Array, K22: Array, K12: Array) -> Array:
-        psi = jnp.arctan2(_area(K11, K22, K12), K12)
+        psi = angle(_area(K11, K22, K12), K12)
         # A zero input lies on the step: theta(0) = 1.
         zero = jnp.where(K11 > 0, 0.5, 1.0) * jnp.where(K22 > 0, 0.5, 1.0)
         both = jnp.where((K11 == 0) & (K22 == 0), 1.0, jnp.maximum(zero, 0.5))
@@ -201,7 +203,7 @@ def _piecewise_linear(activation: PiecewiseLinear, m1: int, m2: int) -> ClosedFo
 
     def value(K11: Array, K22: Array, K12: Array) -> Array:
         area = _area(K11, K22, K12)
-        psi = jnp.arctan2(area, K12)
+        psi = angle(area, K12)
         # Beyond a right angle the antipode is used: both ends keep their relative accuracy.
         acute = jnp.where(K12 >= 0, psi, math.pi - psi)
         linear = jnp.where(K12 >= 0, A2, plus * minus) * K12
@@ -213,7 +215,7 @@ def _piecewise_linear(activation: PiecewiseLinear, m1: int, m2: int) -> ClosedFo
         return linear + kappa2 / (2 * math.pi) * bend
 
     def slope(K11: Array, K22: Array, K12: Array) -> Array:
-        psi = jnp.arctan2(_area(K11, K22, K12), K12)
+        psi = angle(_area(K11, K22, K12), K12)
         # At a zero input atan2(0, 0) = 0 would call it parallel to everything.
         psi = jnp.where(K11 * K22 > 0, psi, math.pi / 2)
         psi = jnp.where((K11 == 0) & (K22 == 0), 0.0, psi)

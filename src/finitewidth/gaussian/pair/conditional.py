@@ -4,11 +4,13 @@
     S_m(mu) = <D^m G(mu + s w)>_{w ~ N(0,1)},   r = K12/K11,   s^2 = K22 - K12^2/K11
 
 Both integrals run over panels that end at the kinks. S changes over a distance s where its mean
-mu = r z_1 crosses a kink of G, and the outer panels shrink there. Delta functions are evaluated:
-those of G inside S, those of F as derivatives of N(z_1) S(r z_1) at the kink.
+mu = r z_1 crosses a kink of G, and the outer panels shrink there. Delta functions do not enter
+the integrals: <delta^(n)(z_1 - k) G(z_2)> = (-d/dz_1)^n [N(z_1; K11) S(r z_1)] at k, and likewise
+for those of G.
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +21,7 @@ from finitewidth.gaussian.factor import Factor
 from finitewidth.gaussian.panels import DISTANCES, RANGE, gauss_legendre, panel_ends
 
 #: sqrt(1 - rho^2) is not taken smaller than this; expectations that diverge stay finite.
-SMALLEST_SINE = 1e-8
+SMALLEST_SINE = 1e-11
 INNER_NODES = 12
 INNER_WIDTH = 2.5
 #: Distances from the image of a kink, in units of the width of the transition.
@@ -36,22 +38,9 @@ def conditional_expectation(
     sine = jnp.maximum(sine, SMALLEST_SINE)
     r, s = K12 / K11, jnp.sqrt(K22) * sine
 
-    def pointwise_mean(order: int, mu: Array) -> Array:
-        # <{G^(order)}(mu + s w)>
-        factor = G.differentiated(order - G.order)
-        ends = _inner_ends(G.kinks, mu, s)
-        w, weight = gauss_legendre(ends, INNER_NODES)
-        density = weight * jnp.exp(-(w**2) / 2) / math.sqrt(2 * math.pi)
-        return (density * factor(mu[..., None] + s * w)).sum(-1)
-
-    def smoothed(order: int, mu: Array) -> Array:
-        total = pointwise_mean(order, mu)
-        return total + _peaks(G.differentiated(order - G.order), mu, s)
-
     def inner(mu: Array) -> Array:
         # Exactly collinear: no transition is resolved, and none needs to be.
-        mean = jax.lax.cond(collinear, G, lambda m: pointwise_mean(G.order, m), mu)
-        return mean + _peaks(G, mu, s)
+        return jax.lax.cond(collinear, G, lambda m: _mean(G, m, s, 0), mu)
 
     own = panel_ends(K11, F.kinks, 1.0)
     width = sine * size / jnp.abs(K12)
@@ -62,9 +51,7 @@ def conditional_expectation(
     ]
     # Structure of G away from its kinks, at the places where the mean meets it.
     images += [
-        (k + sign * np.array(DISTANCES)) * jnp.sqrt(K11) / K12
-        for k in G.kinks
-        for sign in (-1, 1)
+        (k + sign * np.array(DISTANCES)) * jnp.sqrt(K11) / K12 for k in G.kinks for sign in (-1, 1)
     ]
     ends = jnp.sort(jnp.clip(jnp.concatenate([own, *images]), -RANGE, RANGE))
 
@@ -79,13 +66,42 @@ def conditional_expectation(
 
     total, _ = jax.lax.scan(panel, jnp.zeros(()), (ends[:-1], ends[1:]))
 
-    for kink, sizes in F.jumps():
-        v = jnp.clip(kink / jnp.sqrt(K11), -40.0, 40.0)
-        for n, jump in enumerate(sizes):
+    # The delta functions of F meet all of G, those of G what is left of F.
+    def all_of_G(j: int, mu: Array) -> Array:
+        return _mean(G.differentiated(j), mu, s, G.order + j)
+
+    def rest_of_F(j: int, mu: Array) -> Array:
+        return _mean(F.differentiated(j), mu, jnp.sqrt(K11) * sine, j)
+
+    total += _at_deltas(F, K11, r, all_of_G)
+    return total + _at_deltas(G, K22, K12 / K22, rest_of_F)
+
+
+def _mean(factor: Factor, mu: Array, s: Array, deltas: int) -> Array:
+    # <D^m F(mu + s w)> with the pointwise part of D^m F and its delta^(n) for n < deltas, whose
+    # means are s^-(n+1) He_n(v) phi(v), v = (k - mu)/s.
+    w, weight = gauss_legendre(_inner_ends(factor.kinks, mu, s), INNER_NODES)
+    density = weight * jnp.exp(-(w**2) / 2) / math.sqrt(2 * math.pi)
+    total = (density * factor(mu[..., None] + s * w)).sum(-1)
+    for kink, jumps in factor.jumps():
+        v = jnp.clip((kink - mu) / s, -40.0, 40.0)
+        for n, jump in enumerate(jumps[:deltas]):
+            if jump:
+                total += jump * _hermite_bell(n, v) / s ** (n + 1)
+    return total
+
+
+def _at_deltas(
+    factor: Factor, K: Array, ratio: Array, mean: Callable[[int, Array], Array]
+) -> Array:
+    # sum of c <delta^(n)(z - k) S(ratio z)>, where mean(j, mu) is the j-th derivative of S at mu.
+    total = jnp.zeros(())
+    for kink, jumps in factor.jumps():
+        v = jnp.clip(kink / jnp.sqrt(K), -40.0, 40.0)
+        for n, jump in enumerate(jumps):
             for j in range(n + 1 if jump else 0):
-                bell = _hermite_bell(n - j, v) / K11 ** ((n - j + 1) / 2)
-                mean = smoothed(G.order + j, r * kink)
-                total += jump * math.comb(n, j) * bell * (-r) ** j * mean
+                bell = _hermite_bell(n - j, v) / K ** ((n - j + 1) / 2)
+                total += jump * math.comb(n, j) * bell * (-ratio) ** j * mean(j, ratio * kink)
     return total
 
 
@@ -98,17 +114,6 @@ def _inner_ends(kinks: tuple[float, ...], mu: Array, s: Array) -> Array:
     moving = jnp.clip((graded - mu[..., None]) / s, low, high)
     fixed = jnp.broadcast_to(uniform, (*mu.shape, uniform.size))
     return jnp.sort(jnp.concatenate([fixed, moving], axis=-1), axis=-1)
-
-
-def _peaks(factor: Factor, mu: Array, s: Array) -> Array:
-    # Delta functions of D^m G, smoothed: s^-(n+1) He_n(v) phi(v), v = (k - mu)/s.
-    total = jnp.zeros(mu.shape)
-    for kink, sizes in factor.jumps():
-        v = jnp.clip((kink - mu) / s, -40.0, 40.0)
-        for n, jump in enumerate(sizes):
-            if jump:
-                total += jump * _hermite_bell(n, v) / s ** (n + 1)
-    return total
 
 
 def _hermite_bell(n: int, v: Array) -> Array:

@@ -123,9 +123,7 @@ def _sample(factor: Factor, K: Float[Array, " M"]) -> Samples:
     shift = factor.order - factor.regular_order
     regular = factor.differentiated(-shift)
     root_K = jnp.sqrt(K)[:, None]
-    u, weight = gauss_legendre(
-        panel_ends(K, tuple(abs(k) for k in factor.kinks), WIDTH, low=0.0)
-    )
+    u, weight = gauss_legendre(panel_ends(K, tuple(abs(k) for k in factor.kinks), WIDTH, low=0.0))
     plus, minus = regular(jnp.stack([root_K * u, -root_K * u]))
     parts = jnp.stack([(plus + minus) / 2, (plus - minus) / 2])
     root = 2 * weight * (2 * np.pi) ** -0.25 * jnp.exp(-(u**2) / 4)

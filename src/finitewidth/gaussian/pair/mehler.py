@@ -137,9 +137,7 @@ def _sum_parity(
 ) -> Series:
     square = rho**2
     step = square**BLOCK
-    _, like_F, like_G = jax.eval_shape(
-        lambda: source.block(i, parity, source.start(i))
-    )
+    _, like_F, like_G = jax.eval_shape(lambda: source.block(i, parity, source.start(i)))
     # The largest |rho| that meets each variance of F: cheap, and close to the best bound.
     near = jnp.abs(rho)
     for axis in range(rho.ndim):

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from finitewidth.activations import Activation, Perceptron, PiecewiseLinear
 from finitewidth.activations import activation as as_activation
 from finitewidth.gaussian.factor import ActivationProduct, as_factor
-from finitewidth.gaussian.pair.closed_forms import has_closed_form
+from finitewidth.gaussian.pair.closed_forms import ClosedForm, closed_form, has_closed_form
 from finitewidth.gaussian.pair.primitive import PairFunction, evaluate, pair_primitive
 from finitewidth.gaussian.single import single_moment
 from finitewidth.precision import in_double_precision
@@ -57,7 +58,10 @@ class PairMoments:
 
     @in_double_precision
     def value(
-        self, K11: Float[ArrayLike, "..."], K22: Float[ArrayLike, "..."], K12: Float[ArrayLike, "..."]
+        self,
+        K11: Float[ArrayLike, "..."],
+        K22: Float[ArrayLike, "..."],
+        K12: Float[ArrayLike, "..."],
     ) -> Float[Array, "..."]:
         """Return <sigma(z_1) sigma(z_2)>, PDLT (4.118).
 
@@ -92,7 +96,12 @@ class PairMoments:
         Args:
             m1: how often sigma is differentiated at the first input.
             m2: likewise at the second.
-            K11, K22, K12: as in `value`.
+            K11: variances of z_1.
+            K22: variances of z_2.
+            K12: covariances.
+
+        Returns:
+            The expectation, in the broadcast shape.
 
         Example:
             >>> round(float(pair_moments("sin").differentiated(2, 2, 1.0, 1.0, 1.0)), 12)
@@ -102,7 +111,10 @@ class PairMoments:
 
     @in_double_precision
     def slope(
-        self, K11: Float[ArrayLike, "..."], K22: Float[ArrayLike, "..."], K12: Float[ArrayLike, "..."]
+        self,
+        K11: Float[ArrayLike, "..."],
+        K22: Float[ArrayLike, "..."],
+        K12: Float[ArrayLike, "..."],
     ) -> Float[Array, "..."]:
         """Return <sigma'(z_1) sigma'(z_2)> = df/dK12, PDLT (8.12); arguments as in `value`.
 
@@ -113,7 +125,10 @@ class PairMoments:
         return pair_primitive(self._pair.raised(1, 1), *check_pair(K11, K22, K12))
 
     def value_and_slope(
-        self, K11: Float[ArrayLike, "..."], K22: Float[ArrayLike, "..."], K12: Float[ArrayLike, "..."]
+        self,
+        K11: Float[ArrayLike, "..."],
+        K22: Float[ArrayLike, "..."],
+        K12: Float[ArrayLike, "..."],
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Return both `value` and `slope`."""
         return self.value(K11, K22, K12), self.slope(K11, K22, K12)
@@ -128,8 +143,11 @@ class PairMoments:
         Returns:
             g(K), same shape; differentiable any number of times, also for kinked activations.
         """
+        K = _check_variance(K)
         if isinstance(self.activation, PiecewiseLinear):
-            return _mean_square_slope(self.activation) * _check_variance(K)
+            return _mean_square_slope(self.activation) * K
+        if (form := self._smooth_form(0)) is not None:
+            return form(K, K, K)
         return single_moment(ActivationProduct(self.activation, (0, 0)), K)
 
     @in_double_precision
@@ -147,7 +165,13 @@ class PairMoments:
             return jnp.full_like(K, _mean_square_slope(self.activation))
         if isinstance(self.activation, Perceptron):
             return jnp.full_like(K, jnp.inf)
+        if (form := self._smooth_form(1)) is not None:
+            return form(K, K, K)
         return single_moment(ActivationProduct(self.activation, (1, 1)), K)
+
+    def _smooth_form(self, order: int) -> ClosedForm | None:
+        # With a kink the two-input form is not smooth where the inputs coincide.
+        return None if self.activation.kinks else closed_form(self.activation, order, order)
 
     @in_double_precision
     def report(
@@ -242,26 +266,30 @@ def check_pair(K11: ArrayLike, K22: ArrayLike, K12: ArrayLike) -> tuple[Array, A
     _check_variance(k11, "K11")
     _check_variance(k22, "K22")
     if all(is_concrete(k) for k in (k11, k22, k12)):
-        if not bool(jnp.isfinite(k12).all()):
-            raise ValueError("K12: wanted finite covariances, got NaN or infinity.")
-        excess = jnp.abs(k12) - jnp.sqrt(k11) * jnp.sqrt(k22) * (1 + 1e-6)
-        if k12.size and bool((excess > 0).any()):
-            raise ValueError(
-                "K12: wanted |K12| <= sqrt(K11 K22), got an entry that exceeds it by "
-                f"{float(excess.max()):.3g}."
-            )
+        _check_concrete(*(np.asarray(k) for k in (k11, k22, k12)))
     return k11, k22, k12
+
+
+def _check_concrete(K11: np.ndarray, K22: np.ndarray, K12: np.ndarray) -> None:
+    if not np.isfinite(K12).all():
+        raise ValueError("K12: wanted finite covariances, got NaN or infinity.")
+    excess = np.abs(K12) - np.sqrt(K11) * np.sqrt(K22) * (1 + 1e-6)
+    if K12.size and (excess > 0).any():
+        raise ValueError(
+            "K12: wanted |K12| <= sqrt(K11 K22), got an entry that exceeds it by "
+            f"{float(excess.max()):.3g}."
+        )
 
 
 def _check_variance(K: ArrayLike, name: str = "K") -> Array:
     K = jnp.asarray(K, dtype=float)
-    if is_concrete(K) and not bool(((K >= 0) & jnp.isfinite(K)).all()):
-        raise ValueError(f"{name}: wanted finite variances >= 0, got {_first_bad(K)}.")
+    # NumPy, not JAX: a concrete value may be met while a caller's function is being traced.
+    if is_concrete(K):
+        values = np.asarray(K)
+        bad = ~((values >= 0) & np.isfinite(values))
+        if bad.any():
+            raise ValueError(f"{name}: wanted finite variances >= 0, got {values[bad][0]}.")
     return K
-
-
-def _first_bad(K: Array) -> float:
-    return float(K[~((K >= 0) & jnp.isfinite(K))].reshape(-1)[0])
 
 
 def _mean_square_slope(activation: PiecewiseLinear) -> float:

@@ -1,12 +1,13 @@
 """The pair expectation as one differentiable primitive.
 
-    E[m1, m2](K11, K22, K12) = <F^(m1)(z_1) G^(m2)(z_2)>,   (z_1, z_2) ~ N(0, [[K11, K12], [K12, K22]])
+    E[m1, m2](K11, K22, K12) = <F^(m1)(z_1) G^(m2)(z_2)>,  z ~ N(0, [[K11, K12], [K12, K22]])
     dE[m1, m2] = 1/2 E[m1+2, m2] dK11 + 1/2 E[m1, m2+2] dK22 + E[m1+1, m2+1] dK12
 
 (Price's theorem; PDLT chapter 5 uses its one-input form (5.25).) Derivatives of F and G are those
 of distributions: a kink gives delta functions. Every derivative of the theory is this rule.
 """
 
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -20,6 +21,9 @@ from finitewidth.gaussian.pair.closed_forms import closed_form
 from finitewidth.gaussian.pair.kinked import kinked_pairs
 from finitewidth.gaussian.pair.result import Result
 from finitewidth.gaussian.pair.smooth import smooth_pairs
+
+#: Pairs that are handled at once where every pair has variances of its own.
+SLICE = 1024
 
 
 class PairFunction(NamedTuple):
@@ -48,9 +52,7 @@ def pair_primitive(
 def _price(pair: PairFunction, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     value = pair_primitive(pair, *primals)
     tangent = jnp.zeros_like(value)
-    for rate, dK, (m1, m2) in zip(
-        (0.5, 0.5, 1.0), tangents, ((2, 0), (0, 2), (1, 1)), strict=True
-    ):
+    for rate, dK, (m1, m2) in zip((0.5, 0.5, 1.0), tangents, ((2, 0), (0, 2), (1, 1)), strict=True):
         if not isinstance(dK, SymbolicZero):
             tangent = tangent + rate * pair_primitive(pair.raised(m1, m2), *primals) * dK
     return value, tangent
@@ -69,7 +71,28 @@ def evaluate(pair: PairFunction, K11: Array, K22: Array, K12: Array) -> Result:
     aligned = [k.reshape((1,) * (rank - k.ndim) + k.shape) for k in (K11, K22, K12)]
     shape = jnp.broadcast_shapes(*(k.shape for k in aligned))
     aligned[2] = jnp.broadcast_to(aligned[2], shape)
+    size = math.prod(shape)
+    if 8 * max(k.size for k in aligned[:2]) > size > 4 * SLICE:
+        return _in_slices(pair, *aligned)
     return _batched(pair)(*aligned)
+
+
+def _in_slices(pair: PairFunction, K11: Array, K22: Array, K12: Array) -> Result:
+    # Every pair has variances of its own: the nodes of all of them would not fit in memory.
+    count = -(-K12.size // SLICE)
+
+    def cut(K: Array, fill: float) -> Array:
+        flat = jnp.broadcast_to(K, K12.shape).reshape(-1)
+        padding = jnp.full(count * SLICE - flat.size, fill)
+        return jnp.concatenate([flat, padding]).reshape(count, SLICE)
+
+    slices = (cut(K11, 1.0), cut(K22, 1.0), cut(K12, 0.0))
+    result = jax.lax.map(lambda part: _batched(pair)(*part), slices)
+
+    def join(values: Array) -> Array:
+        return values.reshape(-1)[: K12.size].reshape(K12.shape)
+
+    return Result(join(result.value), join(result.error), result.orders.max(), result.direct.sum())
 
 
 def _batched(pair: PairFunction):
@@ -79,15 +102,13 @@ def _batched(pair: PairFunction):
 
     @core.def_vmap
     def _rule(axis_size: int, batched: list, K11: Array, K22: Array, K12: Array):
-        parts = [
-            k if on else k[None] for k, on in zip((K11, K22, K12), batched, strict=True)
-        ]
+        parts = [k if on else k[None] for k, on in zip((K11, K22, K12), batched, strict=True)]
         parts[2] = jnp.broadcast_to(parts[2], (axis_size, *parts[2].shape[1:]))
         result = core(*parts)
         orders = jnp.broadcast_to(result.orders, (axis_size,))
         direct = jnp.broadcast_to(result.direct, (axis_size,))
         whole = Result(result.value, result.error, orders, direct)
-        return whole, Result(True, True, True, True)
+        return whole, jax.tree.map(lambda _: True, whole)
 
     return core
 
