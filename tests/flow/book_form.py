@@ -6,9 +6,9 @@ This is the second road for `finitewidth.flow`: it shares no formula with the lo
 import numpy as np
 
 
-def gaussian_nodes(K, nodes=44):
+def gaussian_nodes(K, nodes=48):
     """Return nodes z (M, N) and weights (M,) of <.>_K from a trapezoid rule along each axis."""
-    u = np.linspace(-8.0, 8.0, nodes)
+    u = np.linspace(-7.2, 7.2, nodes)
     w = np.exp(-(u**2) / 2)
     w /= w.sum()
     grids = np.meshgrid(*[u] * len(K), indexing="ij")
@@ -19,7 +19,7 @@ def gaussian_nodes(K, nodes=44):
     return z, weights.ravel()
 
 
-def book_step(sigma, K, G1, V, C_b, C_W, ratio, nodes=44):
+def book_step(sigma, K, G1, V, C_b, C_W, ratio, nodes=48):
     """Take (K, G1, V) from layer l to l+1 by PDLT (4.118), (4.119), (4.115)."""
     z, w = gaussian_nodes(K, nodes)
     s = np.asarray(sigma(z))

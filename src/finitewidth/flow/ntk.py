@@ -13,13 +13,13 @@ with the rates and C_W of layer l+1 and the kernel K of layer l.
 from typing import Any
 
 import equinox as eqx
-import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, ArrayLike, Float
 
 from finitewidth.flow.layer_map import derivative_moment, second_moment
-from finitewidth.flow.preactivations import first_kernel, prepend
+from finitewidth.flow.layers import every_layer
+from finitewidth.flow.preactivations import first_kernel
 from finitewidth.gaussian.pair import pair_moments
 from finitewidth.network import MLP
 from finitewidth.precision import in_double_precision
@@ -97,16 +97,12 @@ def _frozen(
 ) -> tuple[Float[Array, "L N N"], Float[Array, "L N N"]]:
     moments = pair_moments(net.activation)
 
-    def next_layer(state, hyperparameters):
+    def next_layer(state, C_b, C_W, lambda_b, lambda_W):
         K, Theta = state
-        C_b, C_W, lambda_b, lambda_W = hyperparameters
         sigma_sigma = second_moment(moments, K)
         Theta = lambda_b + lambda_W * sigma_sigma + C_W * derivative_moment(moments, K) * Theta
-        state = (C_b + C_W * sigma_sigma, Theta)
-        return state, state
+        return C_b + C_W * sigma_sigma, Theta
 
-    K = first_kernel(net, x)
     Theta = net.lambda_b[0] + net.lambda_W[0] * (x @ x.T) / net.widths[0]
-    hyperparameters = (net.C_b[1:], net.C_W[1:], net.lambda_b[1:], net.lambda_W[1:])
-    _, (kernels, means) = jax.lax.scan(next_layer, (K, Theta), hyperparameters)
-    return prepend(K, kernels), prepend(Theta, means)
+    first = (first_kernel(net, x), Theta)
+    return every_layer(next_layer, first, net.C_b, net.C_W, net.lambda_b, net.lambda_W)

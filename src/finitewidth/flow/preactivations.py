@@ -16,13 +16,13 @@ fluctuations over the ensemble V^(l)/n_{l-1} + O(1/n^2). Both depend on n_1 .. n
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, ArrayLike, Float
 
 from finitewidth.flow.layer_map import kernel_map, layer_derivatives, second_moment
+from finitewidth.flow.layers import every_layer
 from finitewidth.gaussian.four_point import SOBOL_POINTS, four_point_covariance
 from finitewidth.gaussian.pair import PairMoments, pair_moments
 from finitewidth.network import MLP
@@ -172,21 +172,14 @@ def first_kernel(net: MLP, x: Float[Array, "N n0"]) -> Float[Array, "N N"]:
     return net.C_b[0] + net.C_W[0] * (x @ x.T) / net.widths[0]
 
 
-def prepend(first: Array, rest: Array) -> Array:
-    """Put layer 1 in front of the layers that a scan returned."""
-    return jnp.concatenate([first[None], rest])
-
-
 @eqx.filter_jit
 def _kernels(net: MLP, x: Float[Array, "N n0"]) -> Float[Array, "L N N"]:
     moments = pair_moments(net.activation)
 
-    def next_layer(K, hyperparameters):
-        K = kernel_map(moments, K, *hyperparameters)
-        return K, K
+    def next_layer(K, C_b, C_W):
+        return kernel_map(moments, K, C_b, C_W)
 
-    K = first_kernel(net, x)
-    return prepend(K, jax.lax.scan(next_layer, K, (net.C_b[1:], net.C_W[1:]))[1])
+    return every_layer(next_layer, first_kernel(net, x), net.C_b, net.C_W)
 
 
 @eqx.filter_jit
@@ -194,24 +187,19 @@ def _first_order(
     net: MLP, x: Float[Array, "N n0"], points: int
 ) -> tuple[Float[Array, "L N N"], Float[Array, "L N N"], Float[Array, "L N N N N"]]:
     moments = pair_moments(net.activation)
-    widths = jnp.asarray(net.widths, dtype=float)
-    # The 1/n label of a tensor changes from the width n_{l-1} to n_l from one layer to the next.
-    ratio = widths[1:-1] / widths[:-2]
+    widths = np.asarray(net.widths, dtype=float)
+    # The 1/n label of a tensor changes from the width n_{l-1} to n_l from one layer to the next:
+    # the ratio belongs to layer l+1, and layer 1 has none.
+    ratio = jnp.asarray([1.0, *(widths[1:-1] / widths[:-2])])
 
-    def next_layer(state, hyperparameters):
-        C_b, C_W, ratio = hyperparameters
+    def next_layer(state, C_b, C_W, ratio):
         K, G1, V = state
-        state = advance(moments, K, G1, V, C_b, C_W, ratio, points)
-        return state, state
+        return advance(moments, K, G1, V, C_b, C_W, ratio, points)
 
     K = first_kernel(net, x)
     N = K.shape[0]
-    state = (K, jnp.zeros_like(K), jnp.zeros((N, N, N, N)))
-    _, layers = jax.lax.scan(next_layer, state, (net.C_b[1:], net.C_W[1:], ratio))
-    kernel, nlo_metric, vertex = (
-        prepend(first, rest) for first, rest in zip(state, layers, strict=True)
-    )
-    return kernel, nlo_metric, vertex
+    first = (K, jnp.zeros_like(K), jnp.zeros((N, N, N, N)))
+    return every_layer(next_layer, first, net.C_b, net.C_W, ratio)
 
 
 def advance(
