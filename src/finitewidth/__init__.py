@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from finitewidth import (
         activations,
-        compare,
+        comparison,
         criticality,
         data,
         ensemble,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         tensors,
     )
     from finitewidth.activations import Activation, activation
+    from finitewidth.comparison import compare
     from finitewidth.network import MLP
     from finitewidth.precision import double_precision
 
@@ -29,7 +30,7 @@ __version__ = "0.1.0"
 
 _PARTS = (
     "activations",
-    "compare",
+    "comparison",
     "criticality",
     "data",
     "ensemble",
@@ -44,6 +45,7 @@ _NAMES = {
     "MLP": "finitewidth.network",
     "Activation": "finitewidth.activations",
     "activation": "finitewidth.activations",
+    "compare": "finitewidth.comparison",
     "double_precision": "finitewidth.precision",
 }
 
@@ -53,6 +55,7 @@ __all__ = [
     "activation",
     "activations",
     "compare",
+    "comparison",
     "criticality",
     "data",
     "double_precision",
