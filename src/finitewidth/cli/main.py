@@ -1,0 +1,154 @@
+"""The command `finitewidth`.
+
+Only Typer and Rich are imported at the start; everything that computes is imported inside the
+command that needs it, so that help comes at once.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="finitewidth",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+#: Exit code for input that makes no sense.
+BAD_INPUT = 2
+
+
+@contextmanager
+def bad_input_exits() -> Iterator[None]:
+    """Turn an error about the input into its message on stderr and exit code 2."""
+    try:
+        yield
+    except (ValueError, TypeError, OSError) as error:
+        typer.echo(f"finitewidth: {error}", err=True)
+        raise typer.Exit(BAD_INPUT) from None
+
+
+def split_names(given: list[str]) -> list[str]:
+    """Split lists of activations at commas, but not inside brackets.
+
+    Args:
+        given: what stood after each `--activation`.
+
+    Returns:
+        The names, without empty ones.
+
+    Example:
+        >>> split_names(["relu, leaky_relu(0.2)", "tanh"])
+        ['relu', 'leaky_relu(0.2)', 'tanh']
+    """
+    names, depth, word = [], 0, ""
+    for character in ",".join(given) + ",":
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth <= 0:
+            names.append(word.strip())
+            word, depth = "", 0
+        else:
+            word += character
+    names.append(word.rstrip(", "))
+    return [name for name in names if name]
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and leave, if it was asked for."""
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"finitewidth {version('finitewidth')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Predict what deep networks of finite width do, and measure real ones next to it."""
+
+
+@app.command()
+def critical(
+    activation: Annotated[
+        str, typer.Argument(help="Name, with parameters in brackets: gelu, leaky_relu(0.2), ...")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Find the critical initialization of an activation and its universality class."""
+    with bad_input_exits():
+        from finitewidth.criticality import analyze
+
+        found = analyze(activation)
+        if as_json:
+            typer.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False))
+        else:
+            from finitewidth.cli.tables import print_criticality
+
+            print_criticality(found)
+
+
+@app.command()
+def report(
+    activation: Annotated[
+        list[str],
+        typer.Option("--activation", "-a", help="Activation, repeated or as a list with commas."),
+    ],
+    depth: Annotated[int, typer.Option(help="Number of layers, the output included.")] = 8,
+    width: Annotated[int, typer.Option(help="Width of the hidden layers.")] = 64,
+    data: Annotated[
+        str, typer.Option(help="digits, or a .npy, .npz or .csv file with one sample a row.")
+    ] = "digits",
+    samples: Annotated[
+        int | None, typer.Option(help="Samples to draw from the data; 6 if there are as many.")
+    ] = None,
+    networks: Annotated[
+        int, typer.Option(help="Networks to measure at each of the widths n and 2n.")
+    ] = 20_000,
+    ntk_networks: Annotated[
+        int, typer.Option(help="Networks with all their weights, for the neural tangent kernel.")
+    ] = 1_000,
+    seed: Annotated[int, typer.Option(help="Seed of the samples and of the ensemble.")] = 0,
+    c_b: Annotated[
+        float | None, typer.Option("--C-b", help="Bias variance; critical if not given.")
+    ] = None,
+    c_w: Annotated[
+        float | None, typer.Option("--C-W", help="Weight variance; critical if not given.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+) -> None:
+    """Write a page on what the theory predicts for a network and what real networks do."""
+    with bad_input_exits():
+        names = split_names(activation)
+        if not names:
+            raise ValueError(f"activation: wanted at least one name, got {' '.join(activation)!r}.")
+        from finitewidth.report import build_report
+
+        page = build_report(
+            names, depth, width, data, samples, networks, ntk_networks, seed, c_b, c_w, out,
+            progress=sys.stderr.isatty(),
+        )  # fmt: skip
+    from finitewidth.cli.tables import print_conclusions
+
+    print_conclusions(page)
+    typer.echo(f"wrote {out.resolve()}")
+    if show:
+        import webbrowser
+
+        webbrowser.open(out.resolve().as_uri())
+
+
+if __name__ == "__main__":
+    app()
