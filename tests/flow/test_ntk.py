@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from book_form import gaussian_nodes
 
 import finitewidth as fw
+from tests.flow.book_form import gaussian_nodes
 
 X = np.array([[1.0, -0.6, 0.3, 0.8], [0.2, 0.9, -1.1, 0.5], [-0.7, 0.4, 0.6, 1.2]])
 

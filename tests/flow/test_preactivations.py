@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from book_form import book_step, random_fluctuations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import finitewidth as fw
 from finitewidth.flow.preactivations import advance
 from finitewidth.gaussian.pair import pair_moments
+from tests.flow.book_form import book_step, random_fluctuations
 
 KERNEL = np.array([[1.1, 0.4, -0.3], [0.4, 0.8, 0.2], [-0.3, 0.2, 1.4]])
 X = np.array([[1.0, -0.6, 0.3, 0.8], [0.2, 0.9, -1.1, 0.5], [-0.7, 0.4, 0.6, 1.2]])

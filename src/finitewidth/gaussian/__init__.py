@@ -24,8 +24,10 @@ from finitewidth.gaussian.cumulants import (
 from finitewidth.gaussian.expectation import Expectation, gaussian_expectation
 from finitewidth.gaussian.four_point import four_point_covariance, four_point_moment
 from finitewidth.gaussian.pair import (
+    ActivationProduct,
     PairMoments,
     PairReport,
+    has_closed_form,
     pair_expectation,
     pair_moments,
 )
@@ -47,6 +49,7 @@ from finitewidth.gaussian.wick import (
 )
 
 __all__ = [
+    "ActivationProduct",
     "Correlator",
     "Expectation",
     "PairMoments",
@@ -66,6 +69,7 @@ __all__ = [
     "four_point_moment",
     "gaussian_expectation",
     "generating_function",
+    "has_closed_form",
     "joint_cumulant",
     "joint_cumulants_to_moments",
     "joint_moments_to_cumulants",

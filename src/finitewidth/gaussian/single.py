@@ -32,8 +32,9 @@ def single_moment(
     Smooth functions are integrated by midpoint rules in z/sqrt(K), whose spacing is halved until
     the result stays; functions with kinks by Gauss-Legendre panels that end at the kinks. The
     error is below 1e-13 of <|F|> for K in [1e-6, 1e3] if F varies over distances of order 1 (at
-    large K, F with kinks: over distances as large as those to the nearest kink and to 0). It
-    takes about 10^3 evaluations of F for each K.
+    large K, F with kinks: over distances as large as those to the nearest kink and to 0). Rates
+    in K, which are means of higher derivatives of F, are good to 1e-12 for K up to 10 and to 1e-7
+    at 1e3. Cost: about 10^3 evaluations of F for each K.
 
     Args:
         F: elementwise JAX function, an `Activation`, or an `ActivationProduct`. Hold on to it:

@@ -71,7 +71,19 @@ class PairMoments:
             K12: covariances, (N, N) for a kernel matrix.
 
         Returns:
-            The expectation, in the broadcast shape. Differentiable any number of times.
+            The expectation, in the broadcast shape. Differentiable any number of times, except
+            where the derivative diverges (second derivatives of an activation with a jump in
+            its slope, for inputs that are parallel).
+
+        The error relative to (<s1^2> <s2^2>)^(1/2), for all |rho| <= 1: smooth activations below
+        1e-12 for variances in [1e-6, 10] and 1e-9 up to 1e3, with first and second derivatives;
+        kinked ones below 1e-10 with first derivatives (1e-8 for parallel inputs), second
+        derivatives below 1e-8. `report` tells the bound at given covariances.
+
+        Cost for N x N covariances: O(N^2 P + N P n) with P orders and n nodes; P is about 100 K
+        for tanh where |rho| is near 1, and less elsewhere. Pairs with |rho| > 0.97 of a kinked
+        activation, and those of a smooth one that would need P > 4096, are integrated one by one,
+        at milliseconds each.
 
         Raises:
             ValueError: for a negative variance, |K12| > sqrt(K11 K22), NaN or infinity.
@@ -209,7 +221,7 @@ def pair_moments(activation: str | Activation | Callable) -> PairMoments:
     Example:
         >>> moments = pair_moments("tanh")
         >>> round(float(moments.diagonal_value(1.0)), 10)
-        0.3942944903
+        0.3942944904
     """
     return PairMoments(as_activation(activation))
 
@@ -244,7 +256,7 @@ def pair_expectation(
     Example:
         >>> import jax.numpy as jnp
         >>> round(float(pair_expectation(jnp.sin, jnp.tanh, 1.0, 1.0, 0.5)), 10)
-        0.2013706013
+        0.1883942498
     """
     pair = PairFunction(as_factor(F, tuple(kinks)), as_factor(G, tuple(kinks)))
     return pair_primitive(pair, *check_pair(K11, K22, K12))
