@@ -129,7 +129,7 @@ def _sobol_moment(
     activation: Activation, K: Float[Array, "N N"], points: int
 ) -> Float[Array, "N N N N"]:
     N = K.shape[0]
-    z = _gaussian_points(N, points) @ square_root(K).T
+    z = _gaussian_points(N, points) @ triangular_root(K).T
     pairs = np.triu_indices(N)
     total = jnp.zeros((len(pairs[0]),) * 2)
     for sign in (1.0, -1.0):
@@ -141,10 +141,11 @@ def _sobol_moment(
     return total[where[:, :, None, None], where[None, None, :, :]]
 
 
-def square_root(K: Float[Array, "N N"], rounding: float = 1e-13) -> Float[Array, "N N"]:
+def triangular_root(K: Float[Array, "N N"], rounding: float = 1e-13) -> Float[Array, "N N"]:
     """Return a lower triangular A with A A^T = K, also for a singular K, differentiable in K.
 
-    A pivot that vanishes to rounding stands for an input that depends on the earlier ones; its
+    Unlike `covariance.square_root` it may be traced: its shape does not depend on the rank. A
+    pivot that vanishes to rounding stands for an input that depends on the earlier ones; its
     column is zero.
 
     Args:
@@ -210,6 +211,3 @@ def four_point_covariance(
     """
     moment = four_point_moment(activation, K, points)
     return moment - jnp.multiply.outer(second_moment, second_moment)
-
-
-__all__ = ["four_point_covariance", "four_point_moment", "square_root"]
