@@ -21,9 +21,10 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, ArrayLike, Float
 
-from finitewidth.flow.layer_map import kernel_map, layer_derivatives, second_moment
+from finitewidth.flow.fluctuations import NeuronStatistics, advance_vertex
+from finitewidth.flow.layer_map import kernel_map
 from finitewidth.flow.layers import every_layer
-from finitewidth.gaussian.four_point import SOBOL_POINTS, four_point_covariance
+from finitewidth.gaussian.four_point import SOBOL_POINTS
 from finitewidth.gaussian.pair import PairMoments, pair_moments
 from finitewidth.network import MLP
 from finitewidth.precision import in_double_precision
@@ -153,6 +154,13 @@ def preactivations(
         )
     if order == 0:
         return Preactivations(net, _kernels(net, x))
+    check_first_order(net, x)
+    kernel, nlo_metric, vertex = _first_order(net, x, points)
+    return Preactivations(net, kernel, nlo_metric, DenseTensor(vertex))
+
+
+def check_first_order(net: MLP, x: Float[Array, "N n0"]) -> None:
+    """Refuse what the dense 1/n corrections do not hold for or cannot hold in memory."""
     if net.law == "orthogonal":
         raise ValueError(
             "order: the 1/width corrections are those of independent Gaussian weights, "
@@ -163,8 +171,15 @@ def preactivations(
             f"x: a dense vertex grows like N^4, wanted at most {MOST_INPUTS_WITH_VERTEX} inputs, "
             f"got {x.shape[0]}; use order=0 or fewer inputs."
         )
-    kernel, nlo_metric, vertex = _first_order(net, x, points)
-    return Preactivations(net, kernel, nlo_metric, DenseTensor(vertex))
+
+
+def width_ratios(net: MLP) -> Float[Array, " L"]:
+    """Return n_l / n_{l-1}, by which the 1/n label of a tensor changes, in entry l; 1 at layer 1.
+
+    The label of layer l is the width n_{l-1} that feeds it, so the ratio belongs to layer l+1.
+    """
+    widths = np.asarray(net.widths, dtype=float)
+    return jnp.asarray([1.0, *(widths[1:-1] / widths[:-2])])
 
 
 def first_kernel(net: MLP, x: Float[Array, "N n0"]) -> Float[Array, "N N"]:
@@ -187,10 +202,6 @@ def _first_order(
     net: MLP, x: Float[Array, "N n0"], points: int
 ) -> tuple[Float[Array, "L N N"], Float[Array, "L N N"], Float[Array, "L N N N N"]]:
     moments = pair_moments(net.activation)
-    widths = np.asarray(net.widths, dtype=float)
-    # The 1/n label of a tensor changes from the width n_{l-1} to n_l from one layer to the next:
-    # the ratio belongs to layer l+1, and layer 1 has none.
-    ratio = jnp.asarray([1.0, *(widths[1:-1] / widths[:-2])])
 
     def next_layer(state, C_b, C_W, ratio):
         K, G1, V = state
@@ -199,7 +210,7 @@ def _first_order(
     K = first_kernel(net, x)
     N = K.shape[0]
     first = (K, jnp.zeros_like(K), jnp.zeros((N, N, N, N)))
-    return every_layer(next_layer, first, net.C_b, net.C_W, ratio)
+    return every_layer(next_layer, first, net.C_b, net.C_W, width_ratios(net))
 
 
 def advance(
@@ -227,13 +238,9 @@ def advance(
     Returns:
         The same three of layer l+1.
     """
-    derivatives = layer_derivatives(moments, K)
-    sigma_sigma = second_moment(moments, K)
-    source = four_point_covariance(moments.activation, K, sigma_sigma, points)
-    J_V = derivatives.push(V)
-    J_V_J = derivatives.push(J_V.transpose(2, 3, 0, 1)).transpose(2, 3, 0, 1)
+    layer = NeuronStatistics(moments, K, points)
     return (
-        C_b + C_W * sigma_sigma,
-        ratio * C_W * (derivatives.push(G1) + derivatives.drift(V)),
-        C_W**2 * (source + ratio * J_V_J),
+        C_b + C_W * layer.value,
+        ratio * C_W * (layer.value_jacobian.push(G1) + layer.value_hessian.drift(V)),
+        advance_vertex(layer, V, C_W, ratio),
     )

@@ -22,7 +22,7 @@ from finitewidth.gaussian.cumulants import (
     set_partitions,
 )
 from finitewidth.gaussian.expectation import Expectation, gaussian_expectation
-from finitewidth.gaussian.four_point import four_point_covariance, four_point_moment
+from finitewidth.gaussian.four_point import four_point_moment
 from finitewidth.gaussian.pair import (
     ActivationProduct,
     PairMoments,
@@ -65,7 +65,6 @@ __all__ = [
     "exact_quartic_moments",
     "exact_quartic_partition",
     "excess_kurtosis",
-    "four_point_covariance",
     "four_point_moment",
     "gaussian_expectation",
     "generating_function",

@@ -1,11 +1,12 @@
-r"""Four-point Gaussian expectations of one neuron, <sigma_1 sigma_2 sigma_3 sigma_4>_K.
+r"""Four-point Gaussian expectations of one neuron, <s_a s_b s_c s_d>_K with s = sigma or sigma'.
 
-They source the four-point vertex, PDLT (4.90). For N inputs the tensor is totally symmetric, and
-its entries are found by the number of distinct inputs that they hold:
+They source every tensor of the theory at first order in 1/width: the four-point vertex by
+<sigma sigma sigma sigma>, PDLT (4.90), the fluctuations of the NTK by <sigma sigma sigma' sigma'>
+and <sigma' sigma' sigma' sigma'>, PDLT (8.77)-(8.97). The factor of slot k is the derivative of
+order m_k. The entries are found by the number of distinct inputs that they hold:
 
-- one or two inputs: <sigma_1^4>, <sigma_1^3 sigma_2> and <sigma_1^2 sigma_2^2> are pair
-  expectations, computed to the accuracy of `pair_expectation` (closed form for the scale-invariant
-  family);
+- one or two inputs: the factors of each input form one function, and the entry is a pair
+  expectation (closed form for the scale-invariant family);
 - three or four inputs: closed form for sin and cos, sums over signs; otherwise a scrambled Sobol
   sequence of Gaussian vectors, used with both signs, z = A u, A A^T = K.
 
@@ -21,26 +22,35 @@ from jaxtyping import Array, Float, Int
 from scipy.special import ndtri
 from scipy.stats import qmc
 
-from finitewidth.activations import Activation, Cos, Sin
+from finitewidth.activations import Activation, Cos, PiecewiseLinear, Sin
+from finitewidth.gaussian.orthant import piecewise_linear_pair
 from finitewidth.gaussian.pair import ActivationProduct, pair_expectation
 from finitewidth.gaussian.single import single_moment
 
 #: Sobol points for entries with three or more distinct inputs; each is used with both signs.
 SOBOL_POINTS = 2**14
 
+Orders = tuple[int, int, int, int]
+Pairs = tuple[int, int]
+
 
 def four_point_moment(
-    activation: Activation, K: Float[Array, "N N"], points: int = SOBOL_POINTS
+    activation: Activation,
+    K: Float[Array, "N N"],
+    points: int = SOBOL_POINTS,
+    orders: Orders = (0, 0, 0, 0),
 ) -> Float[Array, "N N N N"]:
-    """Return <sigma_a sigma_b sigma_c sigma_d>_K for all quadruples of N inputs.
+    """Return <D^m1 sigma_a D^m2 sigma_b D^m3 sigma_c D^m4 sigma_d>_K for all quadruples of inputs.
 
     Args:
         activation: the activation.
         K: kernel, shape (N, N), may be singular.
         points: Sobol points, a power of two, for entries with three or more distinct inputs.
+        orders: how often each factor is differentiated, (m_1, m_2, m_3, m_4); the derivatives are
+            pointwise, so kinked activations are limited to orders without delta functions.
 
     Returns:
-        The totally symmetric tensor, shape (N, N, N, N).
+        The tensor, shape (N, N, N, N).
 
     Accuracy: entries with one or two distinct inputs as good as `pair_expectation`; the others
     2e-4 (tanh) to 6e-4 (gelu) of the largest entry for 2^14 points, falling like points^-0.75
@@ -50,95 +60,98 @@ def four_point_moment(
     """
     N = K.shape[0]
     if isinstance(activation, Sin | Cos):
-        return _trigonometric(activation, K)
-    kind, first, second = _patterns(N)
-    three_one, two_two = _two_input_moments(activation, K)
-    few = jnp.where(kind == 1, three_one[first, second], two_two[first, second])
+        return _trigonometric(activation, K, orders)
+    held, low, high = _two_input_pattern(N)
+    few = jnp.zeros((N,) * 4)
+    tables: dict[tuple[tuple[int, ...], tuple[int, ...]], Float[Array, "N N"]] = {}
+    for code, at_high in enumerate(product((False, True), repeat=4)):
+        if all(at_high):
+            continue  # a quadruple of one input counts as all low
+        first, second = (
+            tuple(sorted(m for m, up in zip(orders, at_high, strict=True) if up == side))
+            for side in (False, True)
+        )
+        if (first, second) not in tables:
+            tables[first, second] = _two_inputs(activation, K, first, second)
+            tables[second, first] = tables[first, second].T
+        few = jnp.where(held == code, tables[first, second][low, high], few)
     if N < 3:
         return few
-    return jnp.where(kind == 0, _sobol_moment(activation, K, points), few)
+    return jnp.where(held < 0, _sobol_moment(activation, K, points, orders), few)
 
 
-def _two_input_moments(
-    activation: Activation, K: Float[Array, "N N"]
-) -> tuple[Float[Array, "N N"], Float[Array, "N N"]]:
-    """Return <sigma_a^3 sigma_b> and <sigma_a^2 sigma_b^2>, shapes (N, N)."""
+def _two_inputs(
+    activation: Activation, K: Float[Array, "N N"], low: tuple[int, ...], high: tuple[int, ...]
+) -> Float[Array, "N N"]:
+    """Return <prod_low D^m sigma(z_i) prod_high D^m sigma(z_j)>, all of them at z_i where i = j."""
     diagonal = jnp.diagonal(K)
     K11, K22 = diagonal[:, None], diagonal[None, :]
-    if activation.slopes is not None:
-        three_one, two_two = _scale_invariant(activation.slopes, K11, K22, K)
-        fourth = 3 * diagonal**2 * sum(a**4 for a in activation.slopes) / 2
-    else:
-        square, cube, fourth_power = (ActivationProduct(activation, (0,) * p) for p in (2, 3, 4))
-        three_one = pair_expectation(cube, activation, K11, K22, K)
-        two_two = pair_expectation(square, square, K11, K22, K)
-        fourth = single_moment(fourth_power, diagonal)
-    same = jnp.eye(K.shape[0], dtype=bool)
-    fourth = jnp.broadcast_to(fourth, K.shape)
-    return jnp.where(same, fourth, three_one), jnp.where(same, fourth, two_two)
+    if isinstance(activation, PiecewiseLinear) and max(low + high) < 2:
+        return piecewise_linear_pair(activation, low, high, K11, K22, K)
+    one = single_moment(ActivationProduct(activation, low + high), diagonal)
+    if not high:
+        return jnp.broadcast_to(one[:, None], K.shape)
+    two = pair_expectation(
+        ActivationProduct(activation, low), ActivationProduct(activation, high), K11, K22, K
+    )
+    return jnp.where(np.eye(K.shape[0], dtype=bool), one[:, None], two)
 
 
-def _scale_invariant(
-    slopes: tuple[float, float],
-    K11: Float[Array, "N 1"],
-    K22: Float[Array, "1 N"],
-    K12: Float[Array, "N N"],
-) -> tuple[Float[Array, "N N"], Float[Array, "N N"]]:
-    """Return the closed forms for slopes a_plus, a_minus, in the angle psi between two inputs."""
-    plus, minus = slopes
-    area = K11 * K22
-    sine_squared = jnp.maximum(area - K12**2, 0.0)
-    norm = jnp.sqrt(jnp.where(area > 0, area, 1.0))
-    # The angle enters through smooth combinations; the floor only guards the derivative of sqrt.
-    tiny = 1e-30
-    sin = jnp.where(area > 0, jnp.sqrt(sine_squared + tiny * norm**2) / norm, 0.0)
-    cos = jnp.where(area > 0, K12 / norm, 0.0)
-    psi = jnp.arctan2(jnp.where(area > 0, sin, 1.0), cos)
-
-    def J(psi: Array, sin: Array, cos: Array) -> Array:
-        return (3 * sin * cos + (jnp.pi - psi) * (1 + 2 * cos**2)) / (2 * jnp.pi)
-
-    def T(psi: Array, sin: Array, cos: Array) -> Array:
-        return (3 * (jnp.pi - psi) * cos + sin * (2 + cos**2)) / (2 * jnp.pi)
-
-    acute, obtuse = (psi, sin, cos), (jnp.pi - psi, sin, -cos)
-    fourth = plus**4 + minus**4
-    two_two = area * (fourth * J(*acute) + 2 * plus**2 * minus**2 * J(*obtuse))
-    mixed = plus * minus * (plus**2 + minus**2)
-    three_one = K11 * norm * (fourth * T(*acute) - mixed * T(*obtuse))
-    return jnp.where(area > 0, three_one, 0.0), two_two
-
-
-def _trigonometric(activation: Sin | Cos, K: Float[Array, "N N"]) -> Float[Array, "N N N N"]:
+def _trigonometric(
+    activation: Sin | Cos, K: Float[Array, "N N"], orders: Orders
+) -> Float[Array, "N N N N"]:
     """Return 2^-4 sum over signs eps of (phase) exp(-eps^T K eps / 2), for any four inputs."""
     diagonal = jnp.diagonal(K)
     total = jnp.zeros((K.shape[0],) * 4)
     halves = [diagonal.reshape([-1 if axis == k else 1 for axis in range(4)]) for k in range(4)]
+    # D^m cos = D^(m+1) sin, and sin(z + m pi/2) = sum over eps of -i eps i^(eps m) e^(i eps z)/2.
+    quarters = [m + isinstance(activation, Cos) for m in orders]
     for signs in product((1, -1), repeat=4):
+        phases = [-1j * e * 1j ** (e * m) for e, m in zip(signs, quarters, strict=True)]
+        phase = complex(np.prod(phases)).real
+        if round(phase) == 0:
+            continue
         quadratic = sum(halves) / 2
         for i in range(4):
             for j in range(i + 1, 4):
                 shape = [K.shape[0] if axis in (i, j) else 1 for axis in range(4)]
                 quadratic = quadratic + signs[i] * signs[j] * K.reshape(shape)
-        phase = np.prod(signs) if isinstance(activation, Sin) else 1
-        total = total + phase * jnp.exp(-quadratic) / 16
+        total = total + round(phase) * jnp.exp(-quadratic) / 16
     return total
 
 
 def _sobol_moment(
-    activation: Activation, K: Float[Array, "N N"], points: int
+    activation: Activation, K: Float[Array, "N N"], points: int, orders: Orders
 ) -> Float[Array, "N N N N"]:
     N = K.shape[0]
     z = _gaussian_points(N, points) @ triangular_root(K).T
-    pairs = np.triu_indices(N)
-    total = jnp.zeros((len(pairs[0]),) * 2)
+    first, where_first = _pairs_of_slots(N, orders[:2])
+    second, where_second = _pairs_of_slots(N, orders[2:])
+    total = jnp.zeros((len(first[0]), len(second[0])))
     for sign in (1.0, -1.0):
-        sigma = activation(sign * z)
-        products = sigma[:, pairs[0]] * sigma[:, pairs[1]]
-        total = total + products.T @ products / (2 * points)
+        s = {m: activation.derivative(sign * z, m) for m in set(orders)}
+        one = s[orders[0]][:, first[0]] * s[orders[1]][:, first[1]]
+        other = (
+            one
+            if orders[:2] == orders[2:]
+            else s[orders[2]][:, second[0]] * s[orders[3]][:, second[1]]
+        )
+        total = total + one.T @ other / (2 * points)
+    return total[where_first[:, :, None, None], where_second[None, None, :, :]]
+
+
+@lru_cache(maxsize=32)
+def _pairs_of_slots(
+    N: int, orders: Pairs
+) -> tuple[tuple[Int[np.ndarray, " P"], Int[np.ndarray, " P"]], Int[np.ndarray, "N N"]]:
+    """Return the pairs to be multiplied, and where each (a, b) is: unordered for equal factors."""
+    if orders[0] != orders[1]:
+        where = np.arange(N * N).reshape(N, N)
+        return np.divmod(where.ravel(), N), where
+    pairs = np.triu_indices(N)
     where = np.zeros((N, N), dtype=int)
     where[pairs] = where[pairs[::-1]] = np.arange(len(pairs[0]))
-    return total[where[:, :, None, None], where[None, None, :, :]]
+    return pairs, where
 
 
 def triangular_root(K: Float[Array, "N N"], rounding: float = 1e-13) -> Float[Array, "N N"]:
@@ -176,38 +189,15 @@ def _gaussian_points(dimensions: int, points: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=32)
-def _patterns(
+def _two_input_pattern(
     N: int,
 ) -> tuple[Int[np.ndarray, "N N N N"], Int[np.ndarray, "N N N N"], Int[np.ndarray, "N N N N"]]:
-    """Sort quadruples: kind 1 is (i,i,i,j), kind 2 (i,i,j,j), kind 0 has three or more inputs."""
-    quadruples = np.stack(np.meshgrid(*(np.arange(N),) * 4, indexing="ij"), axis=-1)
-    ordered = np.sort(quadruples, axis=-1)
-    lowest, highest = ordered[..., 0], ordered[..., 3]
-    two = ((ordered == lowest[..., None]) | (ordered == highest[..., None])).all(axis=-1)
-    low = (ordered == lowest[..., None]).sum(axis=-1)
-    kind = np.where(two, np.where(low == 2, 2, 1), 0)
-    majority_high = two & (low == 1)
-    first = np.where(majority_high, highest, lowest)
-    second = np.where(majority_high, lowest, highest)
-    return kind, first, second
+    """Return which slots hold the higher of two inputs, as a binary code, and the two inputs.
 
-
-def four_point_covariance(
-    activation: Activation,
-    K: Float[Array, "N N"],
-    second_moment: Float[Array, "N N"],
-    points: int = SOBOL_POINTS,
-) -> Float[Array, "N N N N"]:
-    """Return Cov_K[sigma_a sigma_b, sigma_c sigma_d], the source of the four-point vertex.
-
-    Args:
-        activation: the activation.
-        K: kernel, shape (N, N).
-        second_moment: <sigma_a sigma_b>_K, shape (N, N).
-        points: Sobol points for entries with three or more distinct inputs.
-
-    Returns:
-        The covariance with pairs (ab) and (cd), shape (N, N, N, N).
+    The code is -1 for quadruples of three or four distinct inputs, 0 for those of one input.
     """
-    moment = four_point_moment(activation, K, points)
-    return moment - jnp.multiply.outer(second_moment, second_moment)
+    quadruples = np.stack(np.meshgrid(*(np.arange(N),) * 4, indexing="ij"), axis=-1)
+    low, high = quadruples.min(axis=-1), quadruples.max(axis=-1)
+    at_low, at_high = (quadruples == end[..., None] for end in (low, high))
+    code = (at_high & ~at_low) @ np.array([8, 4, 2, 1])
+    return np.where((at_low | at_high).all(axis=-1), code, -1), low, high
