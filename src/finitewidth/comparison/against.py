@@ -4,11 +4,11 @@ Predictions and measurements meet by name. What the flow predicts at the widths 
 leading order and first correction in 1/width,
 
 $$\texttt{metric} = K^{(\ell)} + \frac{G^{\{1\}(\ell)}}{n_{\ell-1}},\qquad
-\texttt{vertex} = V^{(\ell)},\qquad \texttt{ntk} = \Theta^{(\ell)},\qquad
-\texttt{kernel} = K^{(\ell)},\qquad \texttt{nlo\_metric} = G^{\{1\}(\ell)},$$
+\texttt{ntk} = \Theta^{(\ell)} + \frac{H^{\{1\}(\ell)}}{n_{\ell-1}},$$
 
-PDLT (4.105), (4.119), (9.5), differs from a network of width n by the next order: $O(1/n^2)$ for
-the metric, $O(1/n)$ for vertex and NTK. A measurement precise enough to see that must be
+differs from a network of width n by the next order, $O(1/n^2)$; the coefficients beside them,
+`kernel`, `nlo_metric`, `vertex`, `frozen_ntk`, `nlo_ntk`, `A`, `B`, `D`, `F`, by $O(1/n)$; PDLT
+(4.105), (4.119), (9.5), (8.77)-(8.97). A measurement precise enough to see that must be
 extrapolated in width first (`ensemble.richardson`), or the comparison will rightly fail.
 """
 
@@ -77,7 +77,11 @@ def predictions(*results: Theory) -> dict[str, np.ndarray]:
             if result.vertex is not None:
                 found |= {"vertex": result.vertex.dense(), "nlo_metric": result.nlo_metric}
         elif isinstance(result, NTK):
-            found["ntk"] = result.mean
+            found |= predictions(result.preactivations)
+            found |= {"ntk": result.corrected_mean, "frozen_ntk": result.mean}
+            if result.order:
+                found["nlo_ntk"] = result.nlo_mean
+                found |= {name: getattr(result, name).dense() for name in ("A", "B", "D", "F")}
         elif isinstance(result, Mapping):
             found |= result
         else:

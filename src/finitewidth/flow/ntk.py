@@ -17,8 +17,6 @@ with n = n_{l-1} the width that feeds the layer, i != j two of its neurons,
 up to O(1/n^2). The recursions are in `flow.fluctuations`.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -32,6 +30,7 @@ from finitewidth.flow.fluctuations import (
     advance_fluctuations,
     advance_ntk_shift,
 )
+from finitewidth.flow.labels import CROSSED_PAIRS, MATRIX, PAIRS, labelled
 from finitewidth.flow.layer_map import NTKLayerMap
 from finitewidth.flow.layers import every_layer
 from finitewidth.flow.preactivations import (
@@ -47,13 +46,13 @@ from finitewidth.precision import in_double_precision
 from finitewidth.tensors import DenseTensor
 from finitewidth.validation import check_inputs
 
-#: Which samples each axis of a stored tensor belongs to.
-TENSOR_AXES = {
-    "vertex": ("sample_1", "sample_2", "sample_3", "sample_4"),
-    "A": ("sample_1", "sample_2", "sample_3", "sample_4"),
-    "D": ("sample_1", "sample_2", "sample_3", "sample_4"),
-    "F": ("sample_1", "sample_3", "sample_2", "sample_4"),
-    "B": ("sample_1", "sample_3", "sample_2", "sample_4"),
+#: The samples that the axes of each tensor belong to.
+TENSOR_DIMENSIONS = {
+    "vertex": PAIRS,
+    "D": PAIRS,
+    "A": PAIRS,
+    "F": CROSSED_PAIRS,
+    "B": CROSSED_PAIRS,
 }
 
 
@@ -132,28 +131,16 @@ class NTK(eqx.Module):
 
     def to_xarray(self) -> xr.Dataset:
         """Return everything as a labelled data set, with the layer number as a coordinate."""
-        dims = ("layer", "sample_1", "sample_2")
-        matrices = {
-            "kernel": self.kernel,
-            "ntk_mean": self.mean,
-            "nlo_metric": self.nlo_metric,
-            "ntk_nlo_mean": self.nlo_mean,
+        fields = {
+            "kernel": (MATRIX, self.kernel),
+            "ntk_mean": (MATRIX, self.mean),
+            "nlo_metric": (MATRIX, self.nlo_metric),
+            "ntk_nlo_mean": (MATRIX, self.nlo_mean),
         }
-        fields: dict[str, tuple[tuple[str, ...], Any]] = {
-            name: (dims, np.asarray(matrix))
-            for name, matrix in matrices.items()
-            if matrix is not None
-        }
-        for name, axes in TENSOR_AXES.items():
+        for name, dims in TENSOR_DIMENSIONS.items():
             tensor = getattr(self, name)
-            if tensor is not None:
-                fields[name] = (("layer", *axes), np.asarray(tensor.dense()))
-        layers = np.arange(1, self.net.depth + 1)
-        return xr.Dataset(
-            fields,
-            coords={"layer": layers, "fan_in": ("layer", self.fan_in)},
-            attrs={"network": repr(self.net)},
-        )
+            fields[name] = (dims, None if tensor is None else tensor.dense())
+        return labelled(self.net, fields)
 
     def __repr__(self) -> str:
         layers, inputs = self.mean.shape[:2]

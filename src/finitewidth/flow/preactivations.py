@@ -13,8 +13,6 @@ The two-point function of layer l is K^(l) + G^{1}(l)/n_{l-1} + O(1/n^2), and th
 fluctuations over the ensemble V^(l)/n_{l-1} + O(1/n^2). Both depend on n_1 .. n_{l-1} only.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +20,7 @@ import xarray as xr
 from jaxtyping import Array, ArrayLike, Float
 
 from finitewidth.flow.fluctuations import NeuronStatistics, advance_vertex
+from finitewidth.flow.labels import MATRIX, PAIRS, labelled
 from finitewidth.flow.layer_map import kernel_map
 from finitewidth.flow.layers import every_layer
 from finitewidth.gaussian.four_point import SOBOL_POINTS
@@ -85,19 +84,13 @@ class Preactivations(eqx.Module):
 
     def to_xarray(self) -> xr.Dataset:
         """Return everything as a labelled data set, with the layer number as a coordinate."""
-        fields: dict[str, tuple[tuple[str, ...], Any]] = {
-            "kernel": (("layer", "sample_1", "sample_2"), np.asarray(self.kernel))
+        vertex = None if self.vertex is None else self.vertex.dense()
+        fields = {
+            "kernel": (MATRIX, self.kernel),
+            "nlo_metric": (MATRIX, self.nlo_metric),
+            "vertex": (PAIRS, vertex),
         }
-        if self.nlo_metric is not None and self.vertex is not None:
-            fields["nlo_metric"] = (fields["kernel"][0], np.asarray(self.nlo_metric))
-            pairs = ("layer", "sample_1", "sample_2", "sample_3", "sample_4")
-            fields["vertex"] = (pairs, np.asarray(self.vertex.dense()))
-        layers = np.arange(1, self.net.depth + 1)
-        return xr.Dataset(
-            fields,
-            coords={"layer": layers, "fan_in": ("layer", self.fan_in)},
-            attrs={"network": repr(self.net)},
-        )
+        return labelled(self.net, fields)
 
     def __repr__(self) -> str:
         layers, inputs = self.kernel.shape[:2]
