@@ -30,8 +30,8 @@ def test_start_imports_nothing_that_computes():
 def test_help_names_the_commands():
     result = run("--help")
     assert result.exit_code == 0
-    assert "critical" in result.output
-    assert "report" in result.output
+    for command in ("critical", "flow", "report"):
+        assert command in result.output
 
 
 def test_version():
@@ -187,3 +187,59 @@ def test_a_failed_run_keeps_the_old_page(tmp_path, monkeypatch):
     assert run("report", "-a", "relu", "--out", out).exit_code == 2
     assert out.read_text() == "old"
     assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "x.npy"
+    np.save(path, np.array([[1.0, 0.5, -0.3], [0.2, -0.8, 0.6]]))
+    return path
+
+
+def test_flow_json_table_and_store_hold_the_numbers_of_the_package(inputs, tmp_path):
+    import xarray as xr
+
+    import finitewidth as fw
+
+    store = tmp_path / "out.zarr"
+    words = ("flow", "-a", "relu", "--widths", "9,7,2", "--data", inputs, "--samples", 2)
+    words += ("--rates", "equivalence")
+    result = run(*words, "--json", "--out", store)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["widths"] == [3, 9, 7, 2]
+    assert found["lambda_b"] == pytest.approx([1 / 3] * 3)
+
+    x = np.load(inputs)
+    net = fw.MLP.critical((3, 9, 7, 2), "relu", lambda_b=1 / 3, lambda_W=1 / 3)
+    want = fw.flow.ntk(net, x, order=1)
+    assert found["layers"][2]["Theta"] == pytest.approx(np.trace(want.mean[2]) / 2)
+    stored = xr.open_zarr(store, consolidated=False)
+    np.testing.assert_allclose(np.sort(stored.A.values.ravel()), np.sort(want.A.dense().ravel()))
+    assert stored.F.dims == ("layer", "sample_1", "sample_3", "sample_2", "sample_4")
+    assert stored.fan_in.values.tolist() == [3, 9, 7]
+
+    again = run(*words, "--out", store)
+    assert again.exit_code == 2
+    assert "--overwrite" in again.stderr
+    table = run(*words, "--out", store, "--overwrite")
+    assert table.exit_code == 0
+    assert "lambda" not in table.stdout and "λ_W" in table.stdout
+    assert "wrote" in table.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--widths", "9,x2"), "widths: wanted hidden and output widths"),
+        (("--widths", "0x3"), "widths: wanted hidden and output widths"),
+        (("--rates", "best"), "rates: wanted one of uniform, equivalence, layerwise, got 'best'"),
+        (("--C-b", "0.1"), "wanted both or neither"),
+        (("--out", "table.csv"), "out: wanted a path that ends in .zarr"),
+        (("--order", "2"), "order: wanted 0"),
+    ],
+)
+def test_flow_refuses_what_makes_no_sense(inputs, words, message):
+    result = run("flow", "-a", "relu", "--data", inputs, "--samples", 2, *words)
+    assert result.exit_code == 2
+    assert message in result.stderr

@@ -100,6 +100,52 @@ def critical(
 
 
 @app.command()
+def flow(
+    activation: Annotated[str, typer.Option("--activation", "-a", help="Name of the activation.")],
+    widths: Annotated[
+        str, typer.Option(help="Hidden and output widths: 100x10,10 is ten of 100, then 10.")
+    ] = "64x7,10",
+    data: Annotated[
+        str, typer.Option(help="digits, or a .npy, .npz or .csv file with one sample a row.")
+    ] = "digits",
+    samples: Annotated[int, typer.Option(help="Samples to draw from the data.")] = 4,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of samples.")] = 0,
+    order: Annotated[
+        int, typer.Option(help="0 for infinite width, 1 for the first correction in 1/width.")
+    ] = 1,
+    rates: Annotated[
+        str,
+        typer.Option(help="Learning rates of the layers: uniform, equivalence or layerwise."),
+    ] = "uniform",
+    c_b: Annotated[
+        float | None, typer.Option("--C-b", help="Bias variance; critical if not given.")
+    ] = None,
+    c_w: Annotated[
+        float | None, typer.Option("--C-W", help="Weight variance; critical if not given.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Zarr store for kernels and tensors, all labelled.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing store.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Follow kernel, vertex and neural tangent kernel of a network through its layers."""
+    with bad_input_exits():
+        from finitewidth.cli.flow import check_store, flow_of, print_flow, save, to_json
+
+        if out is not None:
+            check_store(out, overwrite)
+        result = flow_of(activation, widths, data, samples, seed, order, rates, c_b, c_w)
+        if as_json:
+            typer.echo(to_json(result))
+        else:
+            print_flow(result)
+        if out is not None:
+            save(result, out)
+            typer.echo(f"wrote {out.resolve()}", err=as_json)
+
+
+@app.command()
 def report(
     activation: Annotated[
         list[str],
