@@ -1,5 +1,6 @@
 """The RG flow of an ensemble of networks, layer by layer, to first order in 1/width."""
 
+from finitewidth.flow import linear
 from finitewidth.flow.gradient_health import GradientHealth, gradient_health
 from finitewidth.flow.layer_map import (
     LayerMap,
@@ -39,6 +40,7 @@ __all__ = [
     "gradient_health",
     "kernel_map",
     "layer_maps",
+    "linear",
     "ntk",
     "ntk_asymptotics",
     "ntk_layer_maps",
