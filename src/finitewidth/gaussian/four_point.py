@@ -15,6 +15,7 @@ No inverse of K appears, so repeated and collinear inputs are harmless.
 
 from functools import lru_cache
 from itertools import product
+from math import perm, prod
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,9 +23,10 @@ from jaxtyping import Array, Float, Int
 from scipy.special import ndtri
 from scipy.stats import qmc
 
-from finitewidth.activations import Activation, Cos, PiecewiseLinear, Sin
+from finitewidth.activations import Activation, Cos, Monomial, PiecewiseLinear, Sin
 from finitewidth.gaussian.orthant import piecewise_linear_pair
 from finitewidth.gaussian.pair import ActivationProduct, pair_expectation
+from finitewidth.gaussian.pair.closed_forms import power_moment
 from finitewidth.gaussian.single import single_moment
 
 #: Sobol points for entries with three or more distinct inputs; each is used with both signs.
@@ -88,6 +90,10 @@ def _two_inputs(
     K11, K22 = diagonal[:, None], diagonal[None, :]
     if isinstance(activation, PiecewiseLinear) and max(low + high) < 2:
         return piecewise_linear_pair(activation, low, high, K11, K22, K)
+    if isinstance(activation, Monomial):
+        a, b = (sum(activation.p - m for m in orders) for orders in (low, high))
+        scale = prod(perm(activation.p, m) for m in low + high)
+        return scale * power_moment(max(a, 0), max(b, 0))(K11, K22, K)
     one = single_moment(ActivationProduct(activation, low + high), diagonal)
     if not high:
         return jnp.broadcast_to(one[:, None], K.shape)

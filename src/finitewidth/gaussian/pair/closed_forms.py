@@ -130,18 +130,23 @@ def _periodic(phase: int, m1: int, m2: int) -> ClosedForm:
 
 
 def _monomial(p: int, m1: int, m2: int) -> ClosedForm:
-    a, b = p - m1, p - m2
+    powers = power_moment(p - m1, p - m2)
+    scale = math.perm(p, m1) * math.perm(p, m2)
+    return lambda K11, K22, K12: scale * powers(K11, K22, K12)
+
+
+def power_moment(a: int, b: int) -> ClosedForm:
+    """Return <z_1^a z_2^b>, the sum over pairings with k of them between the two variables."""
 
     def form(K11: Array, K22: Array, K12: Array) -> Array:
         total = jnp.zeros(jnp.broadcast_shapes(K11.shape, K22.shape, K12.shape))
         if min(a, b) < 0 or (a + b) % 2:
             return total
-        scale = math.perm(p, m1) * math.perm(p, m2)
         for k in range(min(a, b), -1, -2):
             i, j = (a - k) // 2, (b - k) // 2
             pairings = math.factorial(a) * math.factorial(b)
             pairings //= math.factorial(k) * math.factorial(i) * math.factorial(j) * 2 ** (i + j)
-            total += scale * pairings * K11**i * K22**j * K12**k
+            total += pairings * K11**i * K22**j * K12**k
         return total
 
     return form
