@@ -14,5 +14,5 @@ def x():
 @pytest.fixture(scope="session")
 def small(x):
     return build_report(
-        ["relu", "erf"], depth=3, width=10, data=x, networks=800, ntk_networks=200, seed=2
+        ["relu", "sin"], depth=3, width=10, data=x, networks=800, ntk_networks=200, seed=2
     )

@@ -52,9 +52,18 @@ def test_extrapolation_and_shift(run):
 def test_theory_and_networks_agree(run):
     # The same networks are behind all layers, so rms z scatters; it is never far from 1.
     assert 0.3 < run.comparison.rms_z < 2.0
-    assert run.comparison.observables == ("kernel", "nlo_metric", "vertex", "ntk")
-    # Layer 1 is exact: 3 matrices of 6 entries and the vertex of 21.
-    assert run.comparison.exact == 3 * 6 + 21
+    assert run.comparison.observables == (
+        "kernel",
+        "nlo_metric",
+        "vertex",
+        "ntk",
+        "A",
+        "B",
+        "D",
+        "F",
+    )
+    # Layer 1 is exact: 3 matrices of 6 entries, the vertex of 21, and A, D, F, B of two inputs.
+    assert run.comparison.exact == 3 * 6 + 21 + (6 + 9 + 10 + 7)
     assert set(run.comparison.layer.tolist()) == {2, 3}
 
 
@@ -65,7 +74,7 @@ def test_a_network_of_another_tuning_is_noticed(x):
 
     run = analyze_network(MLP((4, 10, 10), "relu", C_W=2.0), x, networks=2000, ntk_networks=100)
     other = MLP((4, 10, 10), "relu", C_W=2.2)
-    wrong = theory_of(flow.preactivations(other, x), flow.ntk(other, x))
+    wrong = theory_of(flow.preactivations(other, x), flow.ntk(other, x, order=1), run.few)
     assert compare(wrong, run.limit).systematic
     assert not run.comparison.systematic
 
@@ -105,6 +114,7 @@ def test_remainder_sees_a_bias_and_not_noise(run):
     assert biased.remainder("vertex") == pytest.approx(0.2**2 / 2 * scale / 1e-9, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_angle_error_is_that_of_many_ensembles(x):
     # The error bar of the angle against the spread of the angle over 24 independent ensembles.
     net = MLP((4, 16, 16, 16), "relu", C_W=2.0)

@@ -30,11 +30,11 @@ def test_relu_of_width_ten_is_too_shallow_for_three_layers(relu):
 
 
 def test_width_that_would_do(small):
-    erf = small.analyses[1]
+    sin = small.analyses[1]
     # V/(nK^2) falls like 1/n at fixed depth.
-    assert 0 < erf.fluctuation < 0.5
-    needed = width_for(erf, 0.01)
-    assert erf.fluctuation * 10 / needed <= 0.01 < erf.fluctuation * 10 / (needed - 1)
+    assert 0 < sin.fluctuation < 0.5
+    needed = width_for(sin, 0.01)
+    assert sin.fluctuation * 10 / needed <= 0.01 < sin.fluctuation * 10 / (needed - 1)
 
 
 def test_points_quote_the_tuning_and_the_kernel(relu):
@@ -43,7 +43,7 @@ def test_points_quote_the_tuning_and_the_kernel(relu):
     assert "this is critical" in text
     K = float(np.asarray(relu.flow.kernel)[0, relu.typical, relu.typical])
     assert f"{K:.3g} at layer 1" in text
-    theta = float(np.mean(np.diagonal(np.asarray(relu.frozen.mean)[-1])))
+    theta = float(np.mean(np.diagonal(np.asarray(relu.ntk.mean)[-1])))
     assert f"2/Θ_aa = {2 / theta:.2g}" in text
     assert "dividing them by" not in text
 

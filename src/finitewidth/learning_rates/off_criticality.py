@@ -35,9 +35,11 @@ def off_criticality(net: MLP, universality: Universality, mean_square: float) ->
         worst = int(np.argmax(np.abs(C_W[1:] - point.C_W))) + 1
         delta = C_W[worst] / point.C_W - 1
         if L * abs(delta) > TOLERATED:
+            with np.errstate(over="ignore"):
+                factor = np.power(1 + delta, L)
             found.append(
                 f"C_W = {C_W[worst]:.6g} in layer {worst + 1}, critical is {point.C_W:.6g}: over "
-                f"{L} layers a factor {np.exp(L * np.log1p(delta)) if delta > -1 else 0.0:.3g}"
+                f"{L} layers a factor {factor:.3g}"
             )
         worst = int(np.argmax(np.abs(C_b[1:] - point.C_b))) + 1
         if L * abs(C_b[worst] - point.C_b) > TOLERATED * K:

@@ -1,12 +1,13 @@
 r"""Everything a report says about one network: the theory, the measurements, their comparison.
 
 The theory gives coefficients of an expansion in 1/width: the kernel $K$, the shift $G^{\{1\}}$ of
-the mean metric, the vertex $V$ and the frozen NTK $\Theta$. Networks of hidden widths $n$ and $2n$
-are measured, and what they measure is extrapolated to infinite width, because at a given width each
-coefficient comes with corrections of relative order 1/n:
+the mean metric, the vertex $V$, the frozen NTK $\Theta$ and its fluctuations $A, B, D, F$.
+Networks of hidden widths $n$ and $2n$ are measured, and what they measure is extrapolated to
+infinite width, because at a given width each coefficient comes with corrections of relative order
+1/n:
 
 $$O_\infty = 2\,O(2n) - O(n) + O(1/n^2),\qquad O \in \{E[\widehat G],\ n(E[\widehat G] - K),\
-n\,\mathrm{Cov}\,\widehat G,\ E[\widehat H]\}.$$
+n\,\mathrm{Cov}\,\widehat G,\ E[\widehat H],\ A, B, D, F\}.$$
 
 What is left of order $1/n^2$ is estimated from the first correction, see `remainder`.
 """
@@ -22,8 +23,12 @@ from finitewidth.comparison import Comparison, compare
 from finitewidth.criticality import Criticality, analyze
 from finitewidth.ensemble import Estimate, measure, richardson, scaled
 from finitewidth.flow import NTK, Preactivations, ntk, preactivations
+from finitewidth.learning_rates import LearningRates, equivalence
 from finitewidth.network import MLP
 from finitewidth.precision import in_double_precision
+
+#: The fluctuations of the NTK.
+NTK_TENSORS = ("A", "B", "D", "F")
 
 #: Called with what is being done, and how many of how many parts of it are done.
 Progress = Callable[[str, int, int], None]
@@ -43,10 +48,13 @@ class Analysis:
         net: the network, hidden widths n.
         x: inputs, shape (N, n0).
         flow: kernel, NLO metric and vertex.
-        frozen: frozen NTK.
-        at_width: measured `metric`, `nlo_metric`, `vertex` and `ntk` at hidden widths n.
+        ntk: neural tangent kernel and its fluctuations.
+        rates: learning rates by the equivalence principle, None if there are none.
+        few: the two inputs (or the one) that `A`, `B`, `D` and `F` are measured on.
+        at_width: measured `metric`, `nlo_metric`, `vertex`, `ntk`, `A`, `B`, `D` and `F` at hidden
+            widths n.
         at_double: the same at hidden widths 2n.
-        limit: `kernel`, `nlo_metric`, `vertex` and `ntk`, extrapolated from n and 2n.
+        limit: the same, with `kernel` for `metric`, extrapolated from n and 2n.
         comparison: theory against `limit`.
         depth_curves: V/(n K^2) of every input for layers 1, 2, ... D, beyond the depth of the
             network, theory only.
@@ -56,7 +64,9 @@ class Analysis:
     net: MLP
     x: Float[np.ndarray, "N n0"]
     flow: Preactivations
-    frozen: NTK
+    ntk: NTK
+    rates: LearningRates | None
+    few: tuple[int, ...]
     at_width: dict[str, Estimate]
     at_double: dict[str, Estimate]
     limit: dict[str, Estimate]
@@ -131,7 +141,7 @@ class Analysis:
 
     @property
     def _theory(self) -> dict[str, np.ndarray]:
-        return theory_of(self.flow, self.frozen)
+        return theory_of(self.flow, self.ntk, self.few)
 
 
 @in_double_precision
@@ -163,9 +173,11 @@ def analyze_network(
     progress("theory", 0, 1)
     criticality = analyze(net.activation)
     flow, curves = flow_and_beyond(net, x)
-    frozen = ntk(net, x)
+    tangent = ntk(net, x, order=1)
     if not np.any(np.diagonal(np.asarray(flow.kernel[0])) > 0):
         raise ValueError("data: all samples are zero and C_b is 0, wanted an input with a signal.")
+    few = unlike_inputs(np.asarray(flow.kernel[0]))
+    rates = balanced_rates(net, x)
     progress("theory", 1, 1)
 
     keys = jax.random.split(jax.random.key(seed), 4)
@@ -181,7 +193,9 @@ def analyze_network(
             wider, x, ("metric", "vertex"), networks, keys[factor - 1], "chain",
             progress=drawn("metric and vertex"),
         )  # fmt: skip
-        weights = measure(wider, x, "ntk", ntk_networks, keys[factor + 1], progress=drawn("NTK"))
+        weights = measure(
+            wider, x, ("ntk", *NTK_TENSORS), ntk_networks, keys[factor + 1], progress=drawn("NTK")
+        )
         fan_in = np.asarray(wider.widths[:-1])[:, None, None]
         shift = fan_in * (chain["metric"].value - np.asarray(flow.kernel))
         measured.append(
@@ -190,6 +204,7 @@ def analyze_network(
                 "nlo_metric": Estimate(shift, fan_in * chain["metric"].standard_error, networks),
                 "vertex": chain["vertex"],
                 "ntk": weights["ntk"],
+                **{name: _of_inputs(weights[name], few) for name in NTK_TENSORS},
             }
         )
     narrow, wide = measured
@@ -200,24 +215,63 @@ def analyze_network(
         net=net,
         x=np.asarray(x),
         flow=flow,
-        frozen=frozen,
+        ntk=tangent,
+        rates=rates,
+        few=few,
         at_width=narrow,
         at_double=wide,
         limit=limit,
-        comparison=compare(theory_of(flow, frozen), limit),
+        comparison=compare(theory_of(flow, tangent, few), limit),
         depth_curves=curves,
     )
 
 
-def theory_of(flow: Preactivations, frozen: NTK) -> dict[str, np.ndarray]:
+def theory_of(flow: Preactivations, tangent: NTK, few: tuple[int, ...]) -> dict[str, np.ndarray]:
     """Return the coefficients that extrapolated measurements are compared with, by name."""
     assert flow.vertex is not None and flow.nlo_metric is not None
     return {
         "kernel": np.asarray(flow.kernel),
         "nlo_metric": np.asarray(flow.nlo_metric),
         "vertex": np.asarray(flow.vertex.dense()),
-        "ntk": np.asarray(frozen.mean),
+        "ntk": np.asarray(tangent.mean),
+        **{
+            name: np.asarray(getattr(tangent, name).restrict(list(few)).dense())
+            for name in NTK_TENSORS
+        },
     }
+
+
+def _of_inputs(tensor: Estimate, inputs: tuple[int, ...]) -> Estimate:
+    kept = (slice(None), *np.ix_(*[inputs] * 4))
+    return Estimate(tensor.value[kept], tensor.standard_error[kept], tensor.samples)
+
+
+def unlike_inputs(K: Float[np.ndarray, "N N"]) -> tuple[int, ...]:
+    """Return the input of median size and the one at the angle nearest to 90 degrees from it.
+
+    Example:
+        >>> unlike_inputs(np.array([[1.0, 0.9, 0.1], [0.9, 2.0, 1.0], [0.1, 1.0, 3.0]]))
+        (1, 2)
+    """
+    size = np.diagonal(K)
+    alive = np.flatnonzero(size > 0)
+    first = int(alive[spread_out(size[alive], 1)[0]])
+    others = [int(a) for a in alive if a != first]
+    if not others:
+        return (first,)
+    norm = np.sqrt(size)
+    cosine = [abs(K[first, a]) / norm[first] / norm[a] for a in others]
+    return first, others[int(np.argmin(cosine))]
+
+
+def balanced_rates(net: MLP, x: Float[np.ndarray, "N n0"]) -> LearningRates | None:
+    """Return rates by the equivalence principle: of the class, or else of this very network."""
+    for mode in ("asymptotic", "layerwise"):
+        try:
+            return equivalence(net, x, mode=mode)
+        except ValueError:
+            continue
+    return None
 
 
 def flow_and_beyond(

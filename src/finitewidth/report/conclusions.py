@@ -8,10 +8,14 @@ with $r \ll 1$ behave like the ensemble mean; at $r \sim 1$ every initialization
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import ArrayLike, Float
 
 from finitewidth.report.analysis import Analysis
 from finitewidth.report.angles import angle_in_degrees
 from finitewidth.report.figures import COMFORTABLE, TOO_DEEP
+
+#: Shares of the NTK that differ by more than this are worth a remark.
+UNEVEN = 2.0
 
 #: |x|^2/n0 outside this range is worth a remark.
 USUAL_SIZE = (0.2, 5.0)
@@ -42,7 +46,8 @@ def conclude(run: Analysis) -> Conclusions:
         points=tuple(
             point
             for point in (
-                _tuning(run), _signal(run), _angles(run), _depths(run), _gradients(run), _data(run)
+                _tuning(run), _signal(run), _angles(run), _depths(run), _gradients(run),
+                _rates(run), _data(run),
             )
             if point
         ),
@@ -191,13 +196,42 @@ def _depths(run: Analysis) -> str:
 
 
 def _gradients(run: Analysis) -> str:
-    theta = np.einsum("laa->l", np.asarray(run.frozen.mean)) / len(run.x)
+    theta = np.einsum("laa->l", np.asarray(run.ntk.mean)) / len(run.x)
+    spread = float(np.asarray(run.ntk.relative_spread)[-1, run.typical, run.typical])
     return (
         f"The mean neural tangent kernel Θ_aa is {theta[-1]:.3g} at the output, "
-        f"{theta[-1] / theta[0]:.3g} times that of a single layer. With learning rate η for biases "
-        "and η/fan-in for weights, gradient descent on the mean squared error (half of it) starts "
-        f"stably for η below 2/Θ_aa = {2 / theta[-1]:.2g}."
+        f"{theta[-1] / theta[0]:.3g} times that of a single layer, and that of a neuron varies by "
+        f"about {100 * spread:.0f} % from one initialization to the next. With learning rate η for "
+        "biases and η/fan-in for weights, gradient descent on the mean squared error (half of it) "
+        f"starts stably for η below 2/Θ_aa = {2 / theta[-1]:.2g}."
     )
+
+
+def _rates(run: Analysis) -> str:
+    rates = run.rates
+    if rates is None:
+        return ""
+    uneven = rates.uniform_imbalance["layer"]
+    if uneven < UNEVEN:
+        now = "With one rate for all layers each gives about as much to the neural tangent kernel"
+    else:
+        times = f"{uneven:.2g} times" if np.isfinite(uneven) else "infinitely"
+        now = (
+            f"With one rate for all layers some give {times} as much to the neural tangent kernel "
+            "as others"
+        )
+    return (
+        f"{now}. Step sizes that make all layers learn alike at any depth: "
+        f"{_range(rates.bias_step)} for biases and {_range(rates.weight_step)} for weights; they "
+        f"bring Θ_aa to {rates.output_ntk:.3g} at the output."
+    )
+
+
+def _range(steps: Float[ArrayLike, " L"]) -> str:
+    first, last = (float(step) for step in np.asarray(steps)[[0, -1]])
+    if np.isclose(first, last, rtol=0.01):
+        return f"η·{first:.3g}"
+    return f"η·{first:.3g} (first layer) to η·{last:.3g} (last)"
 
 
 def _data(run: Analysis) -> str:

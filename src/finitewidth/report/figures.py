@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
-from finitewidth.report.analysis import Analysis, spread_out
+from finitewidth.report.analysis import NTK_TENSORS, Analysis, spread_out
 from finitewidth.report.angles import angle_in_degrees, measured_angle
 from finitewidth.report.style import INK, MARKERS, SERIES, figure, layer_ticks, legend
 
@@ -188,11 +188,17 @@ def depth(run: Analysis) -> Drawing:
 
 
 def tangent_kernel(run: Analysis) -> Drawing:
-    """Draw the mean NTK of a few inputs by layer."""
-    fig, axes = figure("layer", "mean neural tangent kernel")
-    theory = np.asarray(run.frozen.mean)
+    """Draw the mean NTK of a few inputs by layer, and how far single networks are from it."""
+    fig, axes = figure("layer", "neural tangent kernel")
+    theory = np.asarray(run.ntk.mean)
     ones = np.ones(run.net.depth)
     a = run.typical
+    spread = np.asarray(run.ntk.relative_spread)[:, a, a] * theory[:, a, a]
+    axes.fill_between(
+        run.layers, np.maximum(theory[:, a, a] - spread, 0.0), theory[:, a, a] + spread,
+        color=SERIES[0], alpha=0.15, linewidth=0,
+        label=f"one neuron in three is outside (input {a})",
+    )  # fmt: skip
     curves = [((a, a), f"input {a}")]
     curves += [(pair, f"pair {pair}") for pair in _pairs(run)[:1]]
     for k, (entry, words) in enumerate(curves):
@@ -202,12 +208,67 @@ def tangent_kernel(run: Analysis) -> Drawing:
         )  # fmt: skip
     layer_ticks(axes, run.layers.tolist())
     axes.set_ylim(bottom=min(0.0, float(theory.min())))
-    legend(axes)
+    legend(axes, loc="upper left")
     return Drawing(
         fig,
-        f"{run.name}: frozen neural tangent kernel",
+        f"{run.name}: neural tangent kernel",
         f"With λ_b = λ_W = 1 in every layer. {run.at_width['ntk'].samples} networks with all "
-        "their weights at each width.",
+        f"their weights at each width. Band: Θ ± √((A + 2B)/n) at width {run.width}.",
+    )
+
+
+def tangent_fluctuations(run: Analysis) -> Drawing:
+    """Draw the relative fluctuations of the NTK of one input by layer."""
+    fig, axes = figure("layer", "relative fluctuation at this width")
+    a = run.typical
+    K, Theta = (np.asarray(m)[:, a, a] for m in (run.ntk.kernel, run.ntk.mean))
+    fan_in = np.asarray(run.flow.fan_in, dtype=float)
+    scales = {"A": Theta**2, "B": Theta**2, "D": K * Theta, "F": K * Theta}
+    words = {"A": "A/(nΘ²)", "B": "B/(nΘ²)", "D": "D/(nKΘ)", "F": "F/(nKΘ)"}
+    for k, (name, scale) in enumerate(scales.items()):
+        theory = np.einsum("laaaa->la", np.asarray(getattr(run.ntk, name).dense()))[:, a]
+        first = (run.few.index(a),) * 4
+        _theory_and_points(
+            axes, run, theory / (fan_in * scale),
+            _over(run.at_width[name], first, fan_in * scale),
+            _over(run.limit[name], first, fan_in * scale), k, words[name], offset=0.06 * (k - 1.5),
+        )  # fmt: skip
+    axes.axhline(0.0, color=INK, linewidth=0.7)
+    layer_ticks(axes, run.layers.tolist())
+    legend(axes, loc="upper left")
+    return Drawing(
+        fig,
+        f"{run.name}: fluctuations of the neural tangent kernel",
+        f"Input {a}, width {run.width}. A: covariance of the NTK of two neurons; B: mean square of "
+        "the NTK between two neurons; D: covariance of the NTK with the mean square preactivation; "
+        "F: of the NTK between two neurons with both of their preactivations.",
+    )
+
+
+def contributions(run: Analysis) -> Drawing | None:
+    """Draw what every layer gives to the output NTK; None without learning rates."""
+    if run.rates is None:
+        return None
+    fig, axes = figure("layer", "share of the output NTK")
+    curves = (
+        (run.rates.uniform, "one rate for all layers", (0, (4, 3)), "none"),
+        (run.rates.shares, "balanced rates", "solid", None),
+    )
+    for shares, words, dashes, face in curves:
+        for k, (name, part) in enumerate((("biases", shares.bias), ("weights", shares.weight))):
+            axes.plot(
+                run.layers, np.asarray(part) / float(shares.total), MARKERS[k], linestyle=dashes,
+                color=SERIES[k], markerfacecolor=face or SERIES[k], label=f"{name}, {words}",
+            )  # fmt: skip
+    layer_ticks(axes, run.layers.tolist())
+    axes.set_ylim(0.0, 1.5 * axes.get_ylim()[1])
+    legend(axes, loc="upper left")
+    return Drawing(
+        fig,
+        f"{run.name}: which layers learn",
+        "The parts of Θ(output) that come from the biases and the weights of each layer, at "
+        f"infinite width and for inputs of the mean size of the data. {run.rates.principle}, "
+        f"{run.rates.reference}.",
     )
 
 
@@ -215,11 +276,12 @@ def z_scores(run: Analysis) -> Drawing:
     """Draw the distribution of z over all compared entries."""
     fig, axes = figure("z = (measured - theory) / standard error", "density")
     edges = np.linspace(-5, 5, 21).tolist()
-    for k, name in enumerate(run.comparison.observables):
-        part = run.comparison.of(name)
+    alone = [(name,) for name in run.comparison.observables if name not in NTK_TENSORS]
+    for k, names in enumerate((*alone, NTK_TENSORS)):
+        z = np.concatenate([run.comparison.of(name).z for name in names])
         axes.hist(
-            np.clip(part.z, -5, 5), edges, density=True, histtype="step", color=SERIES[k],
-            linewidth=1.5, label=f"{name}, rms {part.rms_z:.2f}",
+            np.clip(z, -5, 5), edges, density=True, histtype="step", color=SERIES[k],
+            linewidth=1.5, label=f"{', '.join(names)}: rms {np.sqrt(np.mean(z**2)):.2f}",
         )  # fmt: skip
     z = np.linspace(-5, 5, 201)
     axes.plot(
@@ -242,6 +304,8 @@ ALL: tuple[Callable[[Analysis], Drawing | None], ...] = (
     vertex,
     depth,
     tangent_kernel,
+    tangent_fluctuations,
+    contributions,
     z_scores,
 )
 

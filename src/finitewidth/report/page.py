@@ -217,6 +217,7 @@ def _section(run: Analysis) -> dict[str, Any]:
         "conclusions": conclude(run),
         "figures": draw(run),
         "torch": torch_snippet(C_b, C_W),
+        "rates": _rates(run),
         "comparison": comparison,
         "remainder": {name: run.remainder(name) for name in comparison.observables},
         "by_layer": {
@@ -227,6 +228,17 @@ def _section(run: Analysis) -> dict[str, Any]:
             name: list(rows) for name, rows in groupby(comparison.rows, key=lambda r: r.observable)
         },
     }
+
+
+def _rates(run: Analysis) -> list[dict[str, Any]]:
+    if run.rates is None:
+        return []
+    table = run.rates.to_dict()
+    columns = ("bias_step", "weight_step", "bias_share", "weight_share")
+    return [
+        {"layer": int(layer)} | {name: table[name][layer - 1] for name in columns}
+        for layer in run.layers
+    ]
 
 
 def _svg(drawing: Drawing) -> Markup:
