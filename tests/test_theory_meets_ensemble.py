@@ -21,7 +21,13 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+# The vertex of erf is also measured beside the NTK, in `test_ntk_meets_ensemble`.
+SLOW = ("erf",)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in NETWORKS]
+)
 def test_kernel_nlo_metric_and_vertex_agree_with_networks(name):
     net = fw.MLP(activation=name, **NETWORKS[name])
     pre = fw.flow.preactivations(net, X, points=2**16)

@@ -171,6 +171,28 @@ def test_layer_maps_are_part_of_the_run(tmp_path):
         run(100, path, control_variate=[lambda G: 0.6 * G] * 2, **options)
 
 
+def halved(metric, ntk):
+    return 0.5 * metric, 0.5 * ntk
+
+
+@pytest.mark.parametrize("stop_at", [50, 100])
+def test_an_interrupted_run_of_the_ntk_goes_on(tmp_path, stop_at):
+    options = {"method": "weights", "observables": ("ntk", "A", "B", "D", "F")}
+    options |= {"ntk_control_variate": [halved] * 2}
+    path = tmp_path / "run.npz"
+
+    def stop(done, total):
+        if done == stop_at:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(130, path, progress=stop, **options)
+    same(run(130, path, **options), run(130, **options))
+    options["ntk_control_variate"] = [lambda metric, ntk: (0.5 * metric, 0.6 * ntk)] * 2
+    with pytest.raises(ValueError, match="differs in ntk_control_variate"):
+        run(130, path, **options)
+
+
 @pytest.mark.parametrize("damage", ["cut", "text", "npz", "empty"])
 def test_a_damaged_file_is_refused_and_left_alone(tmp_path, damage):
     path = tmp_path / "run.npz"

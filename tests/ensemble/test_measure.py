@@ -56,7 +56,7 @@ def test_single_precision_outside_changes_nothing():
 def test_chunks_in_any_order_fold_to_the_same_numbers(method):
     """What a cluster will do: compute chunks anywhere in any order, fold them by number."""
     net, key = network(), jax.random.key(9)
-    observables = build_observables(("metric", "vertex"), None)
+    observables = build_observables(("metric", "vertex"))
     sampler = Sampler(net, jnp.asarray(X), observables, None, method, 50).pilot(key)
     states = {number: sampler(key, number) for number in (3, 0, 2, 1)}
     state = merge_states([jax.device_get(states[number]) for number in range(4)])
@@ -64,6 +64,22 @@ def test_chunks_in_any_order_fold_to_the_same_numbers(method):
     np.testing.assert_array_equal(state["metric"].mean, m.metric.value)
     covariance = state["vertex"].covariance()
     np.testing.assert_array_equal(5 * covariance.value[1, 0, 0], m.vertex.value[1, 0, 0, 0, 0])
+
+
+def test_chunks_of_ntk_tensors_fold_to_the_same_numbers():
+    net, key, names = network(), jax.random.key(9), ("A", "B", "D", "F")
+    sampler = Sampler(net, jnp.asarray(X), build_observables(names), None, "weights", 50)
+    sampler = sampler.pilot(key)
+    states = {number: jax.device_get(sampler(key, number)) for number in (2, 0, 1)}
+    state = merge_states([states[number] for number in range(3)])
+    m = measure(net, X, names, 150, key, chunk_size=50)
+    for o in sampler.observables:
+        estimate = o.estimate(state[o.name], np.array([3.0, 5.0, 5.0]), None)
+        np.testing.assert_array_equal(estimate.value, m[o.name].value)
+        np.testing.assert_array_equal(estimate.standard_error, m[o.name].standard_error)
+    # Chunks of another size are other networks: the same physics, not the same numbers.
+    other = measure(net, X, names, 150, key, chunk_size=30)
+    assert not np.allclose(m.B.value[1], other.B.value[1], rtol=1e-6)
 
 
 def test_the_last_part_of_a_chunk_counts_only_its_networks():
@@ -141,7 +157,7 @@ def test_progress_is_reported_and_drawn(capsys):
         (
             {"observables": ("metric", "spin")},
             ValueError,
-            "wanted some of metric, vertex, metric_cumulant3, ntk, nlo_metric, got 'spin'",
+            "wanted some of metric, vertex, metric_cumulant3, ntk, A, B, D, F, .*, got 'spin'",
         ),
         ({"observables": ()}, ValueError, "observables: wanted some of .*, got none"),
         ({"x": [[1.0, np.nan, 0.0]]}, ValueError, "x: wanted finite numbers, got 1 NaN"),
@@ -151,6 +167,11 @@ def test_progress_is_reported_and_drawn(capsys):
             {"method": "chain", "observables": "ntk"},
             ValueError,
             "ntk needs weights; wanted method 'weights', got 'chain'",
+        ),
+        (
+            {"x": np.ones((300, 3)), "observables": "D", "chunk_size": 1},
+            ValueError,
+            "wanted fewer inputs",
         ),
         ({"chunk_size": 0}, ValueError, "chunk_size: wanted at least 1, got 0"),
         ({"chunk_size": 10**12}, ValueError, "chunk_size: wanted at most .* got 1000000000000"),

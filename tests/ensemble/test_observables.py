@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from finitewidth.ensemble import Draw, draw_by_chain, measure
-from finitewidth.ensemble.observables import Reference, build_observables
+from finitewidth.ensemble.observable import Reference
+from finitewidth.ensemble.observables import build_observables
 from finitewidth.network import MLP
 
 X = np.array([[1.2, 0.1, -0.4, 0.7], [0.5, 0.9, 0.3, -0.2], [-0.3, 0.4, 1.1, 0.6]])

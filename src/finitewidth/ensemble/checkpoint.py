@@ -18,7 +18,7 @@ import numpy as np
 from finitewidth.ensemble.chunk import Sampler
 from finitewidth.ensemble.draw import gram
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Stored(NamedTuple):
@@ -115,10 +115,16 @@ def fingerprint(sampler: Sampler, key: jax.Array) -> dict[str, str]:
     """
     net = sampler.net
     probe = np.linspace(-3.0, 3.0, 49)
-    layer_maps = [m for o in sampler.observables for m in getattr(o, "layer_maps", ())]
-    kernels = [gram(net.C_b[0], net.C_W[0], sampler.x)[None]]
-    for layer_map in layer_maps:
+    start = (
+        gram(net.C_b[0], net.C_W[0], sampler.x)[None],
+        gram(net.lambda_b[0], net.lambda_W[0], sampler.x)[None],
+    )
+    kernels = [start[0]]
+    for layer_map in [m for o in sampler.observables for m in getattr(o, "layer_maps", ())]:
         kernels.append(layer_map(kernels[-1]))
+    ntks = [start]
+    for layer_map in [m for o in sampler.observables for m in getattr(o, "ntk_layer_maps", ())]:
+        ntks.append(layer_map(*ntks[-1]))
     parts: dict[str, Any] = {
         "format": FORMAT,
         "widths": net.widths,
@@ -134,6 +140,7 @@ def fingerprint(sampler: Sampler, key: jax.Array) -> dict[str, str]:
         "method": sampler.method,
         "chunk_size": sampler.chunk_size,
         "control_variate": [_values(kernel) for kernel in kernels[1:]],
+        "ntk_control_variate": [_values(both) for both in ntks[1:]],
     }
     return {name: json.dumps(part) for name, part in parts.items()}
 

@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from finitewidth.ensemble.draw import Draw
+from finitewidth.ensemble.conditional_ntk import draw_with_ntk
+from finitewidth.ensemble.draw import Detail, Draw
 from finitewidth.ensemble.metric_chain import draw_by_chain
-from finitewidth.ensemble.observables import Observable, Reference, State
+from finitewidth.ensemble.observable import Observable, Reference, State
 from finitewidth.ensemble.weights import NTK_NEURONS, draw_by_weights
 from finitewidth.network import MLP
 from finitewidth.precision import in_double_precision
@@ -54,9 +55,9 @@ class Sampler(eqx.Module):
     @in_double_precision
     def draw(self, key: PRNGKeyArray, number: ArrayLike) -> Draw:
         """Draw the networks of chunk `number`: their statistics, not their weights."""
-        with_ntk = any(o.needs_ntk for o in self.observables)
+        detail = max(o.detail for o in self.observables)
         number = jnp.asarray(number, int)
-        return _draw(self.net, self.x, key, number, self.method, self.chunk_size, with_ntk)
+        return _draw(self.net, self.x, key, number, self.method, self.chunk_size, detail)
 
     @in_double_precision
     def __call__(
@@ -85,10 +86,12 @@ class Sampler(eqx.Module):
         networks = max(o.pilot_networks for o in self.observables)
         draws = [self.draw(key, number) for number in range(-(-networks // self.chunk_size))]
         metric = jnp.concatenate([draw.metric for draw in draws])
+        ntks = [draw.ntk for draw in draws if draw.ntk is not None]
+        ntk = jnp.concatenate(ntks) if ntks else None
         return eqx.tree_at(
             lambda s: s.reference,
             self,
-            eqx.filter_jit(Reference.of)(metric),
+            eqx.filter_jit(Reference.of)(metric, ntk),
             is_leaf=lambda node: node is None,
         )
 
@@ -103,12 +106,14 @@ def _draw(
     number: Array,
     method: Method,
     chunk_size: int,
-    with_ntk: bool,
+    detail: Detail,
 ) -> Draw:
     chunk_key = jax.random.fold_in(key, number)
     if method == "chain":
         return draw_by_chain(net, x, chunk_key, chunk_size)
-    return draw_by_weights(net, x, chunk_key, chunk_size, with_ntk)
+    if detail >= Detail.NTK:
+        return draw_with_ntk(net, x, chunk_key, chunk_size, detail >= Detail.PRODUCTS)
+    return draw_by_weights(net, x, chunk_key, chunk_size, detail >= Detail.NTK_OF_FEW)
 
 
 @eqx.filter_jit
@@ -136,7 +141,13 @@ def numbers_per_network(
         numbers += samples * (sum(hidden) + 2 * max(hidden, default=1))
     else:
         numbers += samples * sum(net.widths)
-        if any(o.needs_ntk for o in observables):
+        detail = max(o.detail for o in observables)
+        if detail >= Detail.NTK:
+            # The NTK of one layer at a time, for every pair: it, what carries it on, and a copy.
+            numbers += (4 * pairs + 1) * max(net.widths[:-1]) ** 2
+            if detail >= Detail.PRODUCTS:
+                numbers += 2 * net.depth * (samples**2 * pairs + 2 * pairs**2)
+        elif detail == Detail.NTK_OF_FEW:
             numbers += net.parameter_count
             numbers += net.depth * NTK_NEURONS * samples * max(net.widths)
         else:
@@ -172,7 +183,9 @@ def choose_chunk_size(
     """
     room = memory_numbers()
     pairs = samples * (samples + 1) // 2
-    result = max(4 * net.depth * pairs**2 if o.order == 2 else 0 for o in observables)
+    result = max(
+        4 * net.depth * (o.vectors * pairs) ** 2 if o.order == 2 else 0 for o in observables
+    )
     result = max(result, max(2 * net.depth * samples ** (2 * o.order) for o in observables))
     if result > room:
         raise ValueError(

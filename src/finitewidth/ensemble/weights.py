@@ -22,7 +22,7 @@ from finitewidth.network import MLP, draw_layer
 from finitewidth.precision import in_double_precision
 
 # Neurons of one layer have the same mean NTK; averaging a few of them halves the error bar, and
-# averaging all would cost n times as much for little more.
+# averaging all (`conditional_ntk`) costs far more for little more.
 NTK_NEURONS = 4
 
 
