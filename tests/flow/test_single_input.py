@@ -13,7 +13,7 @@ from finitewidth.flow.single_input import single_input, single_input_flow
 
 @pytest.mark.parametrize("name", ["sin", "relu"])
 def test_one_input_is_the_diagonal_of_many(name):
-    net = fw.MLP((3, 8, 5, 7, 2), name, C_b=0.1, C_W=[1.7, 1.2, 1.9, 1.4])
+    net = fw.MLP((3, 30, 20, 40, 2), name, C_b=0.1, C_W=[1.7, 1.2, 1.9, 1.4])
     x = [[1.0, 0.4, -0.3], [0.2, -0.5, 0.9]]
     many = fw.flow.preactivations(net, x)
     for sample in (0, 1):
@@ -22,6 +22,10 @@ def test_one_input_is_the_diagonal_of_many(name):
         V = many.vertex.dense()[:, sample, sample, sample, sample]
         np.testing.assert_allclose(one.vertex, V, rtol=1e-10)
         np.testing.assert_allclose(one.nlo_metric, many.nlo_metric[:, sample, sample], atol=1e-11)
+
+
+#: One depth for all, so that an activation is compiled once.
+DEPTH = 10_000
 
 
 def sin_by_sums(depth, K=1.0, tuning=0.0, nlo_C_b=0.0):
@@ -40,8 +44,8 @@ def sin_by_sums(depth, K=1.0, tuning=0.0, nlo_C_b=0.0):
 
 @pytest.mark.parametrize("extra", [{}, {"tuning": -0.4, "nlo_C_b": 0.3}])
 def test_sin_against_elementary_functions(extra):
-    K, V, G1 = sin_by_sums(2000, **extra)
-    flow = single_input_flow("sin", 2000, **extra)
+    K, V, G1 = sin_by_sums(DEPTH, **extra)
+    flow = single_input_flow("sin", DEPTH, **extra)
     np.testing.assert_allclose(flow.kernel, K, rtol=1e-11)
     np.testing.assert_allclose(flow.vertex, V, rtol=1e-9)
     np.testing.assert_allclose(flow.nlo_metric, G1, rtol=1e-8, atol=1e-12)
@@ -49,8 +53,8 @@ def test_sin_against_elementary_functions(extra):
 
 def test_the_record_of_responses():
     """sin: chi_parallel = C_W e^(-2K), chi_perp = C_W (1 + e^(-2K))/2, h = -C_W e^(-2K)/2."""
-    C_W = np.linspace(0.8, 1.5, 6)
-    flow = single_input_flow("sin", 6, 0.7, 0.1, C_W)
+    C_W = np.linspace(0.8, 1.5, DEPTH)
+    flow = single_input_flow("sin", DEPTH, 0.7, 0.1, C_W)
     K, w, decay = flow.kernel[:-1], C_W[1:], np.exp(-2 * np.asarray(flow.kernel[:-1]))
     response = flow.response
     np.testing.assert_allclose(response.g, (1 - decay) / 2, rtol=1e-12)
@@ -64,16 +68,16 @@ def test_the_record_of_responses():
 
 @pytest.fixture(scope="module")
 def tanh_flow():
-    return single_input_flow("tanh", 60_000)
+    return single_input_flow("tanh", DEPTH)
 
 
 def test_tanh_in_deep_layers(tanh_flow):
     depth = tanh_flow.depth
     K, V, G1 = (float(a[-1]) for a in (tanh_flow.kernel, tanh_flow.vertex, tanh_flow.nlo_metric))
-    assert depth * K == pytest.approx(0.50004, abs=1e-5)
-    assert V / (depth * K**2) == pytest.approx(2 / 3, rel=1e-4)
-    assert (V / K - 1 / 3) / K == pytest.approx(-11 / 36, rel=2e-3)
-    assert G1 == pytest.approx(-1 / 6, rel=1e-4)
+    assert depth * K == pytest.approx(0.5, rel=1e-3)
+    assert V / (depth * K**2) == pytest.approx(2 / 3, rel=1e-3)
+    assert (V / K - 1 / 3) / K == pytest.approx(-11 / 36, rel=5e-3)
+    assert G1 == pytest.approx(-1 / 6, rel=1e-3)
     np.testing.assert_allclose(tanh_flow.normalized_vertex[-1], V / K**2, rtol=1e-12)
 
 
@@ -82,10 +86,10 @@ def test_a_bias_correction_makes_the_relative_shift_grow_quadratically(bias, pow
     """G1 of c_b^{1} grows like c l/3 and G1/K like l^2; PDLT section 5.4.2."""
     flow = single_input_flow("tanh", tanh_flow.depth, nlo_C_b=bias) if bias else tanh_flow
     ratio = np.abs(np.asarray(flow.nlo_metric / flow.kernel))
-    assert math.log2(ratio[-1] / ratio[len(ratio) // 2 - 1]) == pytest.approx(power, abs=1e-3)
+    assert math.log2(ratio[-1] / ratio[len(ratio) // 2 - 1]) == pytest.approx(power, abs=5e-3)
     if bias:
         # G' = (1 - 2/l) G + c has the solution c l/3.
-        assert float(flow.nlo_metric[-1]) == pytest.approx(bias * flow.depth / 3, rel=1e-3)
+        assert float(flow.nlo_metric[-1]) == pytest.approx(bias * flow.depth / 3, rel=3e-3)
 
 
 @pytest.mark.parametrize(("name", "N"), [("relu", 5.0), ("linear", 2.0)])
@@ -144,11 +148,17 @@ def test_kinked_members_of_the_class(name, kernel_limit, vertex_limit, metric_li
 def test_half_stable_kernels_at_practical_depths():
     gelu = single_input_flow("gelu", 100, 1.0)
     assert float(gelu.kernel[49]) == pytest.approx(1.46, abs=0.005)
+
+
+@pytest.mark.slow
+def test_swish_at_practical_depths():
     silu = single_input_flow("silu", 100, 0.5)
     assert float(silu.kernel[-1]) == pytest.approx(5.98, abs=0.006)
 
 
-@pytest.mark.parametrize(("name", "attracting"), [("gelu", 1), ("silu", -1)])
+@pytest.mark.parametrize(
+    ("name", "attracting"), [("gelu", 1), pytest.param("silu", -1, marks=pytest.mark.slow)]
+)
 def test_the_side_from_which_a_half_stable_point_attracts(name, attracting):
     point = classify(name).tuning.points[0]
     for side in (1, -1):
@@ -182,6 +192,14 @@ def test_half_stable_decay():
     assert off[0] / off[1] == pytest.approx(10, rel=0.02)
 
 
+@pytest.mark.slow
+def test_the_kernel_of_tanh_at_60000_layers():
+    assert float(single_input_flow("tanh", 60_000).kernel[-1]) * 60_000 == pytest.approx(
+        0.50004, abs=1e-5
+    )
+
+
+@pytest.mark.slow
 def test_derivatives_in_hyperparameters():
     def last(C_W):
         return single_input_flow("sin", 6, 0.9, 0.1, C_W).nlo_metric[-1]

@@ -47,9 +47,17 @@ def _truncated_normal(key: PRNGKeyArray, n_out: int, n_in: int) -> Float[Array, 
     return draws / _TRUNCATED_STD
 
 
+# One matrix after the other: jaxlib 0.10 on a CPU can wait for itself for ever where one compiled
+# function holds two batched decompositions.
+@jax.custom_batching.sequential_vmap
+def _qr(matrix: Float[Array, "m n"]) -> tuple[Float[Array, "m n"], Float[Array, "n n"]]:
+    q, r = jnp.linalg.qr(matrix)
+    return q, r
+
+
 def _orthogonal(key: PRNGKeyArray, n_out: int, n_in: int) -> Float[Array, "n_out n_in"]:
     tall, wide = max(n_out, n_in), min(n_out, n_in)
-    q, r = jnp.linalg.qr(jax.random.normal(key, (tall, wide), dtype=float))
+    q, r = _qr(jax.random.normal(key, (tall, wide), dtype=float))
     # Without this sign the law of Q would depend on the conventions of the QR routine.
     q = q * jnp.where(jnp.diagonal(r) < 0, -1.0, 1.0)
     return math.sqrt(tall) * (q if n_out >= n_in else q.T)

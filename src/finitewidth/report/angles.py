@@ -12,12 +12,8 @@ correlations between the three entries that the error bar needs.
 import numpy as np
 from jaxtyping import Float
 
+from finitewidth.flow.angles import angle_between, cosine
 from finitewidth.report.analysis import Analysis
-
-
-def cosine(metric: Float[np.ndarray, "L N N"], a: int, b: int) -> Float[np.ndarray, " L"]:
-    """Return cos psi of two inputs at every layer."""
-    return np.clip(metric[:, a, b] / np.sqrt(metric[:, a, a] * metric[:, b, b]), -1.0, 1.0)
 
 
 def angle_in_degrees(metric: Float[np.ndarray, "L N N"], a: int, b: int) -> Float[np.ndarray, " L"]:
@@ -27,7 +23,7 @@ def angle_in_degrees(metric: Float[np.ndarray, "L N N"], a: int, b: int) -> Floa
         >>> angle_in_degrees(np.array([[[1.0, 0.5], [0.5, 1.0]]]), 0, 1).round(6)
         array([60.])
     """
-    return np.degrees(np.arccos(cosine(metric, a, b)))
+    return np.degrees(np.asarray(angle_between(metric, a, b)))
 
 
 def measured_angle(
@@ -39,7 +35,7 @@ def measured_angle(
     variance = run.at_width["vertex"].value / (
         np.asarray(run.flow.fan_in)[:, None, None, None, None] * metric.samples
     )
-    c = cosine(G, a, b)
+    c = np.asarray(cosine(G, a, b))
     norm = np.sqrt(G[:, a, a] * G[:, b, b])
     entries = ((a, b), (a, a), (b, b))
     slopes = (1.0 / norm, -c / (2 * G[:, a, a]), -c / (2 * G[:, b, b]))
