@@ -29,6 +29,8 @@ from finitewidth.flow.layer_map import (
     second_moment,
 )
 from finitewidth.flow.marginal import action_of_inputs, of_inputs
+from finitewidth.flow.matrix_free import MatrixFree, matrix_free
+from finitewidth.flow.matrix_free_tensor import MatrixFreeTensor
 from finitewidth.flow.near_coincident import near_coincident_expectation, nearby_flow, nearby_inputs
 from finitewidth.flow.ntk import NTK, ntk
 from finitewidth.flow.ntk_asymptotics import decaying_ntk, ntk_asymptotics
@@ -60,6 +62,8 @@ __all__ = [
     "FittedExponent",
     "GradientHealth",
     "LayerMap",
+    "MatrixFree",
+    "MatrixFreeTensor",
     "NTKLayerMap",
     "NTKShares",
     "OneInputTensors",
@@ -91,6 +95,7 @@ __all__ = [
     "layer_maps",
     "layerwise_tuning",
     "linear",
+    "matrix_free",
     "metric_moment",
     "near_coincident_expectation",
     "nearby_flow",

@@ -162,7 +162,7 @@ def check_first_order(net: MLP, x: Float[Array, "N n0"]) -> None:
     if x.shape[0] > MOST_INPUTS_WITH_VERTEX:
         raise ValueError(
             f"x: a dense vertex grows like N^4, wanted at most {MOST_INPUTS_WITH_VERTEX} inputs, "
-            f"got {x.shape[0]}; use order=0 or fewer inputs."
+            f"got {x.shape[0]}; use flow.matrix_free, order=0 or fewer inputs."
         )
 
 
