@@ -177,7 +177,10 @@ def test_predictions_of_the_flow():
     x = [[1.0, 0.2], [-0.3, 0.9]]
     pre = flow.preactivations(net, x, order=1)
     found = predictions(pre, flow.ntk(net, x))
-    assert set(found) == {"metric", "kernel", "nlo_metric", "vertex", "ntk"}
+    assert set(found) == {"metric", "kernel", "nlo_metric", "vertex", "ntk", "frozen_ntk"}
+    with_fluctuations = predictions(flow.ntk(net, x, order=1))
+    assert set(with_fluctuations) == {*found, "nlo_ntk", "A", "B", "D", "F"}
+    np.testing.assert_allclose(with_fluctuations["metric"], found["metric"])
     fan_in = np.array([2, 8, 16])[:, None, None]
     np.testing.assert_allclose(found["metric"], found["kernel"] + found["nlo_metric"] / fan_in)
     # ReLU, one input: V = (l - 1) 5 K^2 for equal widths, PDLT (5.120); here n_2/n_1 = 2.

@@ -77,9 +77,9 @@ def predictions(*results: Theory) -> dict[str, np.ndarray]:
             if result.vertex is not None:
                 found |= {"vertex": result.vertex.dense(), "nlo_metric": result.nlo_metric}
         elif isinstance(result, NTK):
-            found |= predictions(result.preactivations)
             found |= {"ntk": result.corrected_mean, "frozen_ntk": result.mean}
             if result.order:
+                found |= predictions(result.preactivations)
                 found["nlo_ntk"] = result.nlo_mean
                 found |= {name: getattr(result, name).dense() for name in ("A", "B", "D", "F")}
         elif isinstance(result, Mapping):
