@@ -21,8 +21,8 @@ NETWORKS = {
 }
 
 
-# The vertex of erf is also measured beside the NTK, in `test_ntk_meets_ensemble`.
-SLOW = ("erf",)
+# The vertex of erf and tanh is also measured beside the NTK, in `test_ntk_meets_ensemble`.
+SLOW = ("erf", "tanh")
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,7 @@ def start(checkpoint, result):
     )
 
 
+@pytest.mark.slow
 def test_a_killed_process_goes_on_bit_for_bit(tmp_path):
     path, result, undisturbed = (tmp_path / n for n in ("run.npz", "a.npz", "b.npz"))
     killed_at = []

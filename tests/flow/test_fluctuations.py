@@ -1,7 +1,5 @@
 """The recursions of V, D, A, F, B and of the NTK's 1/n shift against the book's own form."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
@@ -56,36 +54,6 @@ def test_one_layer_is_the_recursion_of_the_book(name):
         accuracy = 1e-6 if name == "sin" else 5e-4
         scale = np.abs(want[tensor]).max()
         np.testing.assert_allclose(got, want[tensor], atol=accuracy * scale, err_msg=tensor)
-
-
-def test_duplicate_inputs_give_duplicate_tensors():
-    twice = np.array([0, 1, 1])
-    for name in ("relu", "tanh"):
-        two = KERNEL[:2, :2]
-        (_, Theta, G1, H1, tensors), after, H1_after = one_layer(name, two, points=2**4)
-        repeat = np.ix_(*[twice] * 4), np.ix_(twice, twice)
-
-        def repeated(array, repeat=repeat):
-            return array[repeat[0]] if array.ndim == 4 else array[repeat[1]]
-
-        @jax.jit
-        def step(K, Theta, G1, H1, now, name=name):
-            layer = NeuronStatistics(pair_moments(name), K, 2**4)
-            return (
-                advance_fluctuations(layer, Theta, now, ABOVE),
-                advance_ntk_shift(layer, Theta, G1, H1, now, ABOVE)[1],
-            )
-
-        now = NTKFluctuations(**{k: repeated(v) for k, v in tensors.items()})
-        got, H1_got = step(*(repeated(a) for a in (two, Theta, G1, H1)), now)
-        np.testing.assert_allclose(H1_got, repeated(np.asarray(H1_after)), rtol=1e-8, atol=1e-9)
-        few = np.array([len({twice[i] for i in q}) <= 2 for q in np.ndindex(3, 3, 3, 3)])
-        assert few.all()
-        for field in dataclasses.fields(NTKFluctuations):
-            a, b = np.asarray(getattr(got, field.name)), np.asarray(getattr(after, field.name))
-            # An entry such as (0, 1, 2, .) has three labels but two inputs: quasi-random points.
-            labels = np.array([len(set(q)) <= 2 for q in np.ndindex(3, 3, 3, 3)]).reshape((3,) * 4)
-            np.testing.assert_allclose(a[labels], repeated(b)[labels], rtol=1e-7, atol=1e-9)
 
 
 @pytest.fixture(scope="module")

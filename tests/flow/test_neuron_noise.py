@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import finitewidth as fw
+from finitewidth.flow import neuron_noise
 from finitewidth.flow.linearized import linearize
 from finitewidth.flow.neuron_noise import NOISE, covariance_root
 
@@ -113,3 +114,20 @@ def test_a_flow_without_ntk_has_no_jacobian_of_it():
         _ = layer.jacobian
     with pytest.raises(ValueError, match="wanted a flow with the NTK"):
         NOISE["F"](layer).roots()
+
+
+@pytest.mark.parametrize("name", ["tanh", "relu"])
+def test_single_precision_for_many_inputs(name, monkeypatch):
+    """Its rounding is nothing beside the spread of the neurons, also for a nearly linear layer."""
+    x = 0.3 * np.random.default_rng(0).normal(size=(neuron_noise.SINGLE_PRECISION_FROM, 8))
+    net = fw.MLP((8, 20, 20, 1), name, C_b=0.01)
+    layer = jax.tree.map(lambda leaf: leaf[-1], linearize(net, jnp.asarray(x), ntk=False).layers)
+    law = neuron_noise.CovarianceNoise(layer)
+    a = np.random.default_rng(1).normal(size=len(x)) / len(x)
+    weights = (jnp.asarray(np.eye(len(x)) / len(x) + np.outer(a, a)), None)
+    neurons = law.draw(law.roots(), jax.random.key(0), 50)
+    single = law.rest(neurons, weights, law.pull(weights))
+    monkeypatch.setattr(neuron_noise, "SINGLE_PRECISION_FROM", len(x) + 1)
+    double = law.rest(neurons, weights, law.pull(weights))
+    error = float(jnp.abs(single - double).max() / double.std())
+    assert 0 < error < 1e-5

@@ -88,7 +88,7 @@ def test_depth_1000_and_derivatives():
 
 def test_degenerate_inputs():
     x = np.array([X[0], X[0], -X[0], np.zeros(4)])
-    for name in ("relu", "tanh", "gelu", "elu"):
+    for name in ("elu", "swish"):
         mean = fw.flow.ntk(fw.MLP((4, 6, 5, 2), name), x).mean
         assert bool(jnp.isfinite(mean).all())
         np.testing.assert_allclose(mean[:, 0, 1], mean[:, 0, 0], rtol=1e-7)

@@ -181,6 +181,7 @@ def test_zero_input():
     np.testing.assert_allclose(gradient, [first, 0.0, 0.5 * mean], rtol=1e-13, atol=1e-16)
 
 
+@pytest.mark.slow
 def test_all_transformations_agree():
     moments = pair_moments("silu")
     K = jnp.asarray([[1.0, 0.4, -0.2], [0.4, 0.8, 0.1], [-0.2, 0.1, 2.0]])

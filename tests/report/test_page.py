@@ -177,7 +177,7 @@ def test_torch_snippet_is_python(page):
 
 def test_page_does_not_depend_on_the_precision_of_the_caller(x):
     def html():
-        return build_report("sin", 2, 6, x, networks=20, ntk_networks=2).html
+        return build_report("relu", 2, 6, x[:2, :2], networks=20, ntk_networks=2).html
 
     with jax.enable_x64(False):
         single = html()
@@ -200,10 +200,11 @@ def test_one_sample_and_a_zero_sample():
         build_report("relu", 2, 6, [[0.0, 0.0], [1.0, 2.0]], networks=20, ntk_networks=2)
 
 
-def test_off_critical_and_no_critical_point(x):
-    page = build_report("relu", 2, 6, x[:1], networks=20, ntk_networks=2, C_b=0.1, C_W=1.5)
+def test_off_critical_and_no_critical_point():
+    x = [[1.0, 2.0]]
+    page = build_report("relu", 2, 6, x, networks=20, ntk_networks=2, C_b=0.1, C_W=1.5)
     assert "not critical: it has" in page.html
-    page = build_report("quadratic", 2, 6, x[:1], networks=20, ntk_networks=2, C_b=0.1, C_W=1.5)
+    page = build_report("quadratic", 2, 6, x, networks=20, ntk_networks=2, C_b=0.1, C_W=1.5)
     assert "no critical initialization" in page.html
 
 

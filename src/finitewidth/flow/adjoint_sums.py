@@ -58,7 +58,7 @@ def adjoint_sums(
     X: Legs,
     Y: Legs,
     key: PRNGKeyArray,
-    chunks: tuple[Int[Array, ""], Int[Array, ""]],
+    chunks: tuple[Int[Array, " L-1"], Int[Array, " L-1"]],
 ) -> Sums:
     """Contract the tensor of one layer with weights on both sides.
 
@@ -69,14 +69,14 @@ def adjoint_sums(
         X: weights of the first pair, one matrix for each leg; symmetric in "covariance".
         Y: weights of the second pair, with legs like those of X.
         key: of the neurons.
-        chunks: numbers of the first chunk of neurons and of the one after the last.
+        chunks: numbers of the first chunk of neurons and of the one after the last, for each layer.
 
     Returns:
         The sums over the neurons of those chunks. Cost O(L (N^3 + M N^2)) with M neurons.
     """
     count = neurons_at_once(flow.samples)
 
-    def below(carry, index, of_layer):
+    def below(carry, index, of_layer, first, last):
         X, Y, weight, exact = carry
         noise = noise_of(of_layer, sector, X[1] is not None)
         P, Q = noise.pull(X), noise.pull(Y)
@@ -87,19 +87,16 @@ def adjoint_sums(
             product = noise.rest(neurons, X, P) * noise.rest(neurons, Y, Q)
             return sums[0] + product.sum(), sums[1] + (product**2).sum()
 
-        products, squares = jax.lax.fori_loop(*chunks, chunk, (0.0, 0.0))
+        products, squares = jax.lax.fori_loop(first, last, chunk, (0.0, 0.0))
         exact = exact + weight * (P[0] * noise.lowest(Q)).sum()
         carry = (P, Q, weight * of_layer.above.ratio, exact)
         return carry, (weight * products, weight**2 * squares)
 
     def step(carry, now):
-        index, of_layer = now
-        return jax.lax.cond(
-            index < layer, below, lambda c, *_: (c, (0.0, 0.0)), carry, index, of_layer
-        )
+        return jax.lax.cond(now[0] < layer, below, lambda c, *_: (c, (0.0, 0.0)), carry, *now)
 
     start = (X, Y, jnp.asarray(1.0), jnp.asarray(0.0))
-    layers = (jnp.arange(flow.depth - 1), flow.layers)
+    layers = (jnp.arange(flow.depth - 1), flow.layers, *chunks)
     (_, _, _, exact), (products, squares) = jax.lax.scan(step, start, layers, reverse=True)
     return Sums(exact, products, squares)
 

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from finitewidth.flow.linearized import LinearizedFlow, linearize
+from finitewidth.flow.local_vertex import nlo_metric
 from finitewidth.flow.matrix_free_tensor import NEURONS, MatrixFreeTensor, Name
 from finitewidth.gaussian.pair import pair_moments
 from finitewidth.network import MLP
@@ -40,6 +41,21 @@ class MatrixFree(eqx.Module):
     def kernel(self) -> Float[Array, "L N N"]:
         """K, the two-point function at infinite width, shape (L, N, N)."""
         return self.flow.kernel
+
+    @property
+    @in_double_precision
+    def nlo_metric(self) -> Float[Array, "L N N"]:
+        """G^{1}, the correction of the kernel in units of 1/n_{l-1}, PDLT (4.115), (L, N, N).
+
+        Exact, made anew each time it is asked for: six pair expectations of N x N entries a layer.
+        """
+        return nlo_metric(self.flow)
+
+    @property
+    @in_double_precision
+    def metric(self) -> Float[Array, "L N N"]:
+        """The two-point function at the widths of the network, K + G^{1}/n_{l-1}, (L, N, N)."""
+        return self.kernel + self.nlo_metric / self.fan_in[:, None, None]
 
     @property
     def ntk_mean(self) -> Float[Array, "L N N"] | None:

@@ -309,23 +309,24 @@ class MatrixFreeTensor(PairTensor):
     def _contract(
         self, layer: int, X: Legs, Y: Legs, accuracy: float | None, most_neurons: int
     ) -> tuple[Array, Array]:
-        at_once = neurons_at_once(self.flow.samples)
+        at_once, layers = neurons_at_once(self.flow.samples), self.flow.depth - 1
         sector, number = SECTORS[self.name][0], jnp.asarray(layer)
         most = max(1, most_neurons // at_once)
-        done, until = 0, math.ceil(self.neurons / at_once)
-        products, squares = jnp.zeros(self.flow.depth - 1), jnp.zeros(self.flow.depth - 1)
+        done = np.zeros(layers, dtype=int)
+        until = np.full(layers, math.ceil(self.neurons / at_once))
+        products, squares = jnp.zeros(layers), jnp.zeros(layers)
         while True:
             chunks = (jnp.asarray(done), jnp.asarray(until))
             sums = adjoint_sums(self.flow, sector, number, X, Y, self.key, chunks)
             products, squares = products + sums.products, squares + sums.squares
-            done, count = until, until * at_once
-            means, errors = _mean_and_error(products, squares, count)
+            done = until
+            means, errors = _mean_and_error(products, squares, jnp.asarray(done * at_once))
             value, error = sums.exact + means.sum(), jnp.sqrt((errors**2).sum())
-            if accuracy is None or done >= most or not error > accuracy * abs(value):
+            if accuracy is None or not error > accuracy * abs(value):
                 return value, error
-            # The error falls like the root of the number; a tenth more makes up for its own noise.
-            growth = 1.1 * float(error / (accuracy * abs(value) + 1e-300)) ** 2
-            until = min(most, max(done + 1, math.ceil(done * min(growth, 64.0))))
+            until = _more_chunks(done, np.asarray(errors), accuracy * float(abs(value)), most)
+            if (until == done).all():
+                return value, error
 
     def _over_layers(self, one: Callable, *matrices: Array) -> Any:
         """Return `one` for every leading index of tensor and matrices, stacked."""
@@ -342,7 +343,20 @@ class MatrixFreeTensor(PairTensor):
         return MatrixFreeTensor(**(fields | changes))
 
 
-def _mean_and_error(total: Array, squares: Array, count: int) -> tuple[Array, Array]:
+def _more_chunks(done: np.ndarray, errors: np.ndarray, wanted: float, most: int) -> np.ndarray:
+    """Return how many chunks each layer needs for the error that is wanted, at the least cost.
+
+    An error sqrt(sum s_l^2/n_l) costs least, sum n_l, with n_l proportional to s_l.
+    """
+    spread = errors * np.sqrt(done)
+    # A little more makes up for the noise of the errors themselves.
+    needed = 1.05 * spread * spread.sum() / max(wanted, 1e-300) ** 2
+    return np.clip(np.ceil(np.minimum(needed, 64.0 * done)), done, np.maximum(most, done)).astype(
+        int
+    )
+
+
+def _mean_and_error(total: Array, squares: Array, count: int | Array) -> tuple[Array, Array]:
     """Return mean and standard error from a sum and a sum of squares."""
     mean = total / count
     variance = jnp.maximum(squares / count - mean**2, 0.0)
