@@ -35,6 +35,12 @@ CHUNK, BLOCK = 64, 2048
 FAR = 1e7
 #: Far in the lower tail the contour squeezes between the saddle and a pole: x below e^-10^4.
 MOST_NODES = 4_000_000
+#: How far to go towards the pole at -edge, as a part of the edge, where that costs little.
+NEAREST = 0.9
+#: Digits that may be lost by it, as a natural logarithm.
+MOST_LOST = 11.0
+#: Distance of a saddle from the pole at -edge, relative to the edge, below which it is rounding.
+LEAST_DISTANCE = 1e-15
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,8 @@ class GammaFactor:
         shifted = self.shapes + c[..., None]
         psi = digamma(shifted)
         log_terms = gammaln(shifted) - gammaln(self.shapes) + np.log(self.weights)
-        share = np.exp(log_terms - log_terms.max(axis=-1, keepdims=True))
+        with np.errstate(invalid="ignore"):  # NaN at a pole itself, which `_near_pole` keeps off
+            share = np.exp(log_terms - log_terms.max(axis=-1, keepdims=True))
         share = share / share.sum(axis=-1, keepdims=True)
         mean = (share * psi).sum(axis=-1)
         spread = (share * (polygamma(1, shifted) + (psi - mean[..., None]) ** 2)).sum(axis=-1)
@@ -167,10 +174,10 @@ class MellinTransform:
         """Return the logarithm of one tail, the smaller one or nearly, and if it is the upper.
 
         The contour must pass the pole at 0 at a distance; half an inverse standard deviation off
-        the saddle costs no digits.
+        the saddle costs no digits. It stays on this side of the pole at -edge.
         """
         c = self.saddle(y)
-        keep_off = 0.5 / math.sqrt(self.derivatives(np.zeros(1))[1][0])
+        keep_off = min(0.5 / math.sqrt(self.derivatives(np.zeros(1))[1][0]), self.edge / 2)
         upper = c >= 0
         c = np.where(upper, np.maximum(c, keep_off), np.minimum(c, -keep_off))
         return self._integrate(y, c, tail=True), upper
@@ -236,8 +243,28 @@ class MellinTransform:
         near = np.flatnonzero(c <= FAR)
         for i in range(0, len(near), CHUNK):
             some = near[i : i + CHUNK]
-            value[some] = self._integrate_chunk(y[some], c[some], tail)
+            value[some] = self._near_pole(y[some], c[some], tail)
         return value
+
+    def _near_pole(
+        self, y: Float[np.ndarray, " P"], c: Float[np.ndarray, " P"], tail: bool
+    ) -> Float[np.ndarray, " P"]:
+        """Integrate, but not along a pole that does not matter.
+
+        In wide layers the pole at -edge is that of a network with one live neuron, of weight 2^-n:
+        saddles of ordinary points are pinned to it. A contour at a distance is as good where it
+        costs few digits: M(c) e^(-cy), the largest term, is least at the saddle.
+        """
+        aside = np.maximum(c, -NEAREST * self.edge)
+        saddle = np.maximum(c, -self.edge * (1 - 1e-9))
+        cost = self.log_transform(aside) - self.log_transform(saddle) - (aside - saddle) * y
+        c = np.where(cost < MOST_LOST, aside, c)
+        if not (c + self.edge > LEAST_DISTANCE * self.edge).all():
+            raise ValueError(
+                f"x: log(x/scale) = {float(y.min()):.4g} is so near to zero that its contour is "
+                "pinned to a pole; wanted a larger x."
+            )
+        return self._integrate_chunk(y, c, tail)
 
     def _integrate_chunk(
         self, y: Float[np.ndarray, " P"], c: Float[np.ndarray, " P"], tail: bool

@@ -115,3 +115,24 @@ def test_log_statistics_of_real_networks():
 def test_wrong_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("width", [20, 50, 200])
+def test_wide_layers_with_dead_neurons(width):
+    """The pole of the network with one live neuron, of weight 2^-n, must not pin the contour."""
+    law = scale_invariant.metric_law((1, width, width, 1), 2.0, 1.0, (1.0, 0.0))
+    rng = np.random.default_rng(0)
+    # A layer multiplies K = 2 by (2/n) chi^2_k with k live neurons; chi^2_0 = 0.
+    live = rng.binomial(width, 0.5, size=(2, 200_000))
+    factors = 2 / width * np.where(live > 0, rng.chisquare(np.maximum(live, 1)), 1e-300)
+    log_s = np.log(2) + np.log(factors).sum(axis=0)
+    quantiles = np.array([0.02, 0.1, 0.5, 0.9, 0.98])
+    found = np.array([law.log_ppf(q) for q in quantiles])
+    below = (log_s[:, None] < found).mean(axis=0)
+    z = (below - quantiles) / np.sqrt(quantiles * (1 - quantiles) / log_s.size)
+    assert np.abs(z).max() < 4
+    # The density is the slope of the distribution.
+    for y in (-0.6, 0.0, 0.3):
+        step = 1e-4
+        slope = (law.cdf(np.exp(y + step)) - law.cdf(np.exp(y - step))) / (2 * step)
+        np.testing.assert_allclose(np.exp(law.log_density_of_log(y)), slope, rtol=1e-6)
