@@ -111,3 +111,13 @@ def check_count(value: int, name: str, least: int = 1) -> int:
     if value < least:
         raise ValueError(f"{name}: wanted at least {least}, got {value}.")
     return int(value)
+
+
+def check_layer(layer: int | None, depth: int) -> int:
+    """Return the number of a layer, l = 1 .. L, the last one for None, or say which there are."""
+    if layer is None:
+        return depth
+    layer = check_count(layer, "layer")
+    if layer > depth:
+        raise ValueError(f"layer: wanted one of 1..{depth}, got {layer}.")
+    return layer

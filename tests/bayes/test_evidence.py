@@ -95,3 +95,17 @@ def test_what_is_searched():
     assert float(found.log_evidence) == pytest.approx(max(found.by_depth.values()))
     assert float(found.log_evidence) > float(fw.bayes.log_evidence(wide((9,)), X, Y, 0.1, order=0))
     assert "from criticality" in repr(found)
+
+
+def test_evidence_is_differentiable():
+    def evidence(C_W, noise):
+        net = fw.MLP((3, 9, 9, 2), "tanh", C_b=0.1, C_W=C_W)
+        return fw.bayes.log_evidence(net, X, Y, noise, order=0)
+
+    at, step = (1.3, 0.1), 1e-5
+    gradient = jax.grad(evidence, argnums=(0, 1))(*at)
+    for k, slope in enumerate(gradient):
+        up, down = ([a + s * step * (i == k) for i, a in enumerate(at)] for s in (1, -1))
+        assert float(slope) == pytest.approx(
+            float(evidence(*up) - evidence(*down)) / (2 * step), rel=1e-6
+        )

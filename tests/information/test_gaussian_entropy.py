@@ -99,7 +99,10 @@ def test_learning_two_inputs_makes_others_less_informative():
     [
         (lambda: gaussian_entropy([[1.0, 2.0]]), r"got shape \(1, 2\)"),
         (lambda: gaussian_entropy([[1.0, 0.5], [0.4, 1.0]]), "symmetric"),
-        (lambda: gaussian_entropy([[1.0, 2.0], [2.0, 1.0]]), "eigenvalue of -1"),
+        (
+            lambda: gaussian_entropy([[1.0, 2.0], [2.0, 1.0]]),
+            "negative eigenvalues, got one of -1",
+        ),
         (lambda: gaussian_entropy([[np.nan]]), "finite"),
         (lambda: input_mutual_information([[1.0]]), "from 0 to 0"),
         (lambda: input_mutual_information(np.eye(3), [0, 1], [1]), "different inputs"),

@@ -30,10 +30,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, ArrayLike, Float
 
-from finitewidth.bayes.output_metric import Method
+from finitewidth.bayes.output_metric import Method, choose_method
 from finitewidth.bayes.regression import check_problem, check_regular, regression
 from finitewidth.flow import matrix_free, preactivations
-from finitewidth.flow.preactivations import MOST_INPUTS_WITH_VERTEX
 from finitewidth.network import MLP
 from finitewidth.precision import in_double_precision
 from finitewidth.tensors import PairTensor
@@ -124,13 +123,8 @@ def feature_update(
     many = matrix_free(net, everything, ntk=False)
     found = regression(many.kernel[-1], y, variance)
     check_regular(found, x, variance)
-    if method is None:
-        few = everything.shape[0] <= MOST_INPUTS_WITH_VERTEX
-        method = "dense" if few else "matrix_free"
-    if method not in ("dense", "matrix_free"):
-        raise ValueError(f"method: wanted 'dense', 'matrix_free' or None, got {method!r}.")
     vertex: PairTensor = many.V
-    if method == "dense":
+    if choose_method(method, everything.shape[0]) == "dense":
         dense = preactivations(net, everything, order=1).vertex
         assert dense is not None
         vertex = dense

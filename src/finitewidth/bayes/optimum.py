@@ -22,9 +22,12 @@ import numpy as np
 import optimistix as optx
 from jaxtyping import Array, ArrayLike, Float
 
-from finitewidth.bayes.regression import check_problem, check_regular, regression
+from finitewidth.bayes.regression import (
+    check_problem,
+    check_regular,
+    infinite_width_regression,
+)
 from finitewidth.criticality import critical_initialization
-from finitewidth.flow import preactivations
 from finitewidth.network import MLP
 from finitewidth.precision import in_double_precision
 from finitewidth.validation import check_count
@@ -112,9 +115,7 @@ def optimize_evidence(
         raise ValueError(f"over: wanted some of {', '.join(NAMES)}, got {over!r}.")
     x, y, variance, _ = check_problem(net, x, y, noise)
     if variance == 0 and "noise" not in over:
-        check_regular(
-            regression(preactivations(net, x, order=0).kernel[-1], y, variance), x, variance
-        )
+        check_regular(infinite_width_regression(net, x, y, variance), x, variance)
     tried = [check_count(depth, "depths") for depth in (depths or (net.depth,))]
     found = {depth: _maximum(_of_depth(net, depth), x, y, variance, over) for depth in tried}
     best = max(found, key=lambda depth: float(found[depth][2]))
@@ -157,8 +158,7 @@ def _maximum(
     @eqx.filter_jit
     def negative(log_values: Array, _: None) -> Array:
         changed, sigma_squared = with_values(log_values)
-        K = preactivations(changed, x, order=0).kernel[-1]
-        value = -regression(K, y, sigma_squared).log_evidence
+        value = -infinite_width_regression(changed, x, y, sigma_squared).log_evidence
         # A step into a singular kernel is a step too far.
         return jnp.where(jnp.isfinite(value), value, 1e30)
 

@@ -8,7 +8,7 @@ Given the activations below, the outputs of a network are Gaussian with the metr
 Few inputs have the dense tensor, many the operator that is drawn.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import equinox as eqx
 import jax
@@ -25,9 +25,6 @@ Method = Literal["dense", "matrix_free"]
 
 #: Independent draws of the operator: their spread is the statistical error.
 BATCHES = 4
-
-#: Drawn neurons a layer in one batch.
-NEURONS = 4096
 
 
 class OutputMetric(eqx.Module):
@@ -46,6 +43,15 @@ class OutputMetric(eqx.Module):
     n: int = eqx.field(static=True)
 
 
+def choose_method(method: Method | None, inputs: int) -> Method:
+    """Return how to hold the vertex of so many inputs, or say that the method is unknown."""
+    if method is None:
+        return "dense" if inputs <= MOST_INPUTS_WITH_VERTEX else "matrix_free"
+    if method not in get_args(Method):
+        raise ValueError(f"method: wanted 'dense', 'matrix_free' or None, got {method!r}.")
+    return method
+
+
 def output_metric(
     net: MLP, x: Float[Array, "D n0"], method: Method | None, key: int
 ) -> OutputMetric:
@@ -61,9 +67,7 @@ def output_metric(
         ValueError: if the method is unknown.
     """
     n = net.widths[-2]
-    if method is None:
-        method = "dense" if x.shape[0] <= MOST_INPUTS_WITH_VERTEX else "matrix_free"
-    if method == "dense":
+    if choose_method(method, x.shape[0]) == "dense":
         # A test input that is a training input is that input, to the last digit.
         distinct, where = np.unique(np.asarray(x), axis=0, return_inverse=True)
         where = where.ravel()
@@ -71,9 +75,7 @@ def output_metric(
         assert pre.vertex is not None
         kernel, mean = (M[-1][where][:, where] for M in (pre.kernel, pre.metric))
         return OutputMetric(kernel, mean, (pre.vertex[-1].restrict(where),), n)
-    if method != "matrix_free":
-        raise ValueError(f"method: wanted 'dense', 'matrix_free' or None, got {method!r}.")
-    many = matrix_free(net, x, ntk=False, neurons=NEURONS)
+    many = matrix_free(net, x, ntk=False)
     keys = jax.random.split(jax.random.key(key), BATCHES)
     vertices = tuple(eqx.tree_at(lambda m: m.key, many, k).V[-1] for k in keys)
     return OutputMetric(many.kernel[-1], jnp.asarray(many.metric[-1]), vertices, n)

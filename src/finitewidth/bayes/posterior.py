@@ -32,8 +32,13 @@ import xarray as xr
 from jaxtyping import Array, ArrayLike, Float
 
 from finitewidth.bayes.output_metric import Method, output_metric
-from finitewidth.bayes.regression import Regression, check_problem, check_regular, regression
-from finitewidth.flow import preactivations
+from finitewidth.bayes.regression import (
+    Regression,
+    check_problem,
+    check_regular,
+    infinite_width_regression,
+    regression,
+)
 from finitewidth.network import MLP
 from finitewidth.precision import in_double_precision
 from finitewidth.tensors import DenseTensor, FactorizedTensor, PairTensor
@@ -57,7 +62,7 @@ class Posterior(eqx.Module):
         covariance: of any one output, between test inputs, shape (N_test, N_test), without what
             wires outputs together.
         coupling: sum W P a P a, the rest of the covariance, an operator with the axes
-            (test, output, test, output); None at order 0.
+            (test, output, test, output); None at order 0 and without test inputs.
         log_evidence: log density of the labels.
         expansion_parameter: M:W:M, 0 at order 0. The fraction exp(-M:W:M) of networks drawn from
             the prior would be effective samples.
@@ -81,7 +86,7 @@ class Posterior(eqx.Module):
         """Covariance between the outputs at each test input, shape (N_test, n_L, n_L)."""
         tests, outputs = self.mean.shape
         own = jnp.diagonal(self.covariance)[:, None, None] * jnp.eye(outputs)
-        if self.coupling is None or not tests:
+        if self.coupling is None:
             return own
         b, i, j = np.indices((tests, outputs, outputs)).reshape(3, -1)
         wired = self.coupling.entries(np.stack([b, i, b, j], axis=1))
@@ -206,7 +211,7 @@ def predict(
             f"order: wanted 0 (infinite width) or 1 (first correction), got {order!r}."
         )
     if order == 0:
-        found = regression(preactivations(net, everything, order=0).kernel[-1], y, noise)
+        found = infinite_width_regression(net, everything, y, noise)
         check_regular(found, x, noise)
         nothing = jnp.zeros(())
         error = jnp.zeros_like(found.mean)
@@ -256,7 +261,7 @@ class FirstOrder(NamedTuple):
 
     mean: Float[Array, "N_test n_L"]
     covariance: Float[Array, "N_test N_test"]
-    coupling: PairTensor
+    coupling: PairTensor | None
     log_evidence: Float[Array, ""]
     expansion_parameter: Float[Array, ""]
 
@@ -278,10 +283,10 @@ def _first_order(found: Regression, vertex: PairTensor, n: int) -> FirstOrder:
     )
 
 
-def _coupling(vertex: PairTensor, P: Array, a: Array, n: int) -> PairTensor:
+def _coupling(vertex: PairTensor, P: Array, a: Array, n: int) -> PairTensor | None:
     """Return sum W_(12)(34) P_b1 a_2i P_c3 a_4j with the axes (b, i, c, j)."""
     if P.shape[0] == 0:
-        return DenseTensor(jnp.zeros((1, a.shape[1], 1, a.shape[1])))
+        return None
     if isinstance(vertex, DenseTensor):
         half = jnp.einsum("abcd,xa,bi->xicd", vertex.values / n, P, a)
         return DenseTensor(jnp.einsum("xicd,yc,dj->xiyj", half, P, a))
@@ -291,8 +296,8 @@ def _coupling(vertex: PairTensor, P: Array, a: Array, n: int) -> PairTensor:
     return FactorizedTensor(factors / jnp.sqrt(n), drawn.weights, right=factors / jnp.sqrt(n))
 
 
-def _merged(couplings: list[PairTensor]) -> PairTensor:
-    if len(couplings) == 1:
+def _merged(couplings: list[PairTensor | None]) -> PairTensor | None:
+    if len(couplings) == 1 or couplings[0] is None:
         return couplings[0]
     parts = [c for c in couplings if isinstance(c, FactorizedTensor)]
     factors = jnp.concatenate([c.factors for c in parts])

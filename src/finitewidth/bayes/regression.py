@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from finitewidth.flow import preactivations
 from finitewidth.network import MLP
 from finitewidth.validation import check_inputs, is_concrete
 
@@ -105,6 +106,13 @@ def regression(
     N = y.shape[0]
     root = jnp.linalg.cholesky(G[:N, :N] + noise * jnp.eye(N))
     return Regression(G, root, y, jax.scipy.linalg.cho_solve((root, True), y))
+
+
+def infinite_width_regression(
+    net: MLP, x: Float[Array, "D n0"], y: Float[Array, "N n_L"], noise: Float[Array, ""]
+) -> Regression:
+    """Return the regression on the kernel of a network, the first N inputs with labels."""
+    return regression(preactivations(net, x, order=0).kernel[-1], y, noise)
 
 
 def check_problem(

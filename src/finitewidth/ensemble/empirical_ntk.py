@@ -21,7 +21,7 @@ from jaxtyping import Array, ArrayLike, Float
 from finitewidth.ensemble.draw import gram
 from finitewidth.network import MLP, Parameters
 from finitewidth.precision import in_double_precision
-from finitewidth.validation import check_count, check_inputs
+from finitewidth.validation import check_inputs, check_layer
 
 
 @in_double_precision
@@ -57,7 +57,7 @@ def empirical_ntk(
         >>> empirical_ntk(net, net.init(jax.random.key(0)), [[1.0, 0.0, -1.0]]).shape
         (2, 2, 1, 1)
     """
-    x, layer = check_inputs(x, net.widths[0]), check_layer(net, layer)
+    x, layer = check_inputs(x, net.widths[0]), check_layer(layer, net.depth)
     check_parameters(net, params)
     ntk: Array | float = 0.0
     for k, signals, features in layer_shares(net, params, x, layer, diagonal):
@@ -98,7 +98,7 @@ def ntk_shares(
         >>> ntk_shares(net, net.init(jax.random.key(0)), [[1.0, 0.0, -1.0]]).shape
         (3, 2, 2, 2, 1, 1)
     """
-    x, layer = check_inputs(x, net.widths[0]), check_layer(net, layer)
+    x, layer = check_inputs(x, net.widths[0]), check_layer(layer, net.depth)
     check_parameters(net, params)
     shares = []
     for k, signals, features in layer_shares(net, params, x, layer, diagonal):
@@ -130,16 +130,6 @@ def layer_shares(
             square = (flat @ flat.T).reshape(width, samples, width, samples)
             signals = square.swapaxes(1, 2)
         yield k, signals, features[k - 1]
-
-
-def check_layer(net: MLP, layer: int | None) -> int:
-    """Return the number of the layer, or say which layers there are."""
-    if layer is None:
-        return net.depth
-    layer = check_count(layer, "layer")
-    if layer > net.depth:
-        raise ValueError(f"layer: wanted one of 1..{net.depth}, got {layer}.")
-    return layer
 
 
 def check_parameters(net: MLP, params: Parameters) -> None:

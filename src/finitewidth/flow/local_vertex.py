@@ -68,11 +68,8 @@ def advance_locally(
     """Take the NLO metric and the two-input entries of the vertex to the next layer."""
     moments, K = pair_moments(layer.activation), layer.K
     r, C_W = layer.above.ratio, layer.above.C_W
-    hessian = pair_hessian(moments, K)
+    drift = pair_hessian(moments, K).local_drift(*V)
     V_aaaa, V_bbab = V.aaaa, V.aaab.T
-    one_sided = hessian.f_11 * V_aaaa[:, None] + 2 * hessian.f_13 * V.aaab
-    drift = 0.5 * (one_sided + one_sided.T + hessian.f_33 * (V.abab + V.aabb / 2))
-
     f_1, f_2, f_3 = layer.value.f_1, layer.value.f_1.T, layer.value.f_3
     # On one input f_1 = f_2 = g / 2 and f_3 = 0.
     g = 2 * jnp.diagonal(f_1)

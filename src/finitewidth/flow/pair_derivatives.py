@@ -118,12 +118,22 @@ class PairHessian(eqx.Module):
         Returns:
             The drift, shape (N, N).
         """
-        aaaa = jnp.einsum("aaaa->a", V)
-        aaab = jnp.einsum("aaab->ab", V)
-        aabb = jnp.einsum("aabb->ab", V)
-        abab = jnp.einsum("abab->ab", V)
+        local = (jnp.einsum(f"{entries}->ab", V) for entries in ("aaab", "aabb", "abab"))
+        return self.local_drift(*local)
+
+    def local_drift(self, aaab: Matrix, aabb: Matrix, abab: Matrix) -> Matrix:
+        """Return `drift` from V_(aa)(ab), V_(aa)(bb) and V_(ab)(ab), all that it asks for.
+
+        Args:
+            aaab: shape (N, N), V_(aa)(aa) on the diagonal.
+            aabb: shape (N, N).
+            abab: shape (N, N).
+
+        Returns:
+            The drift, shape (N, N).
+        """
         # The terms in K_aa; those in K_bb are their transpose.
-        one_sided = self.f_11 * aaaa[:, None] + 2 * self.f_13 * aaab
+        one_sided = self.f_11 * jnp.diagonal(aaab)[:, None] + 2 * self.f_13 * aaab
         return 0.5 * (one_sided + one_sided.T + self.f_33 * (abab + aabb / 2))
 
 

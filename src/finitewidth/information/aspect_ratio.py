@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from finitewidth.activations import Activation
-from finitewidth.criticality import analyze
+from finitewidth.criticality import Criticality, analyze
 from finitewidth.flow.single_input import single_input_flow
 from finitewidth.information.neuron_information import neuron_mutual_information
 from finitewidth.precision import in_double_precision
@@ -120,7 +120,7 @@ def optimal_aspect_ratio(
     if (width is None) != (x_mode != "recursion"):
         raise ValueError(f"width: wanted one for x_mode='recursion' only, got {width}.")
     analysis = analyze(activation)
-    nu = _growth(analysis.universality_class, analysis.constants, analysis.activation)
+    nu = _growth(analysis)
     total = first + second
     x = 4 / (20 + 3 * total)
     third = (20 + 3 * total) / 48
@@ -169,8 +169,7 @@ def information_growth(activation: str | Activation | Callable) -> float:
         >>> [round(information_growth(s), 3) for s in ("linear", "relu", "tanh", "gelu")]
         [2.0, 5.0, 0.667, 4.904]
     """
-    analysis = analyze(activation)
-    return _growth(analysis.universality_class, analysis.constants, analysis.activation)
+    return _growth(analyze(activation))
 
 
 @in_double_precision
@@ -219,15 +218,18 @@ def _groups(n_out: int | None, m1: int | None, m2: int | None) -> tuple[float, f
     raise ValueError(f"wanted n_out or both m1 and m2, got n_out={n_out}, m1={m1}, m2={m2}.")
 
 
-def _growth(kind: str, constants: dict[str, float], name: str) -> float:
+def _growth(analysis: Criticality) -> float:
     """Return nu of a universality class from the constants of its analysis."""
+    kind, constants = analysis.universality_class, analysis.constants
     if kind == "scale-invariant":
         return constants["N"]
     if kind == "K*=0":
         return constants["N"] / 3
     if kind == "half-stable":
         return constants["w_star"]
-    raise ValueError(f"activation: wanted one with a critical initialization, got {name}.")
+    raise ValueError(
+        f"activation: wanted one with a critical initialization, got {analysis.activation}."
+    )
 
 
 def _depth_where(

@@ -24,6 +24,7 @@ from finitewidth.flow.effective_action import first_order_of_layer
 from finitewidth.flow.preactivations import preactivations
 from finitewidth.network import MLP
 from finitewidth.precision import in_double_precision
+from finitewidth.validation import check_layer
 
 
 @in_double_precision
@@ -55,7 +56,7 @@ def conditional_variance(
         [0.975, 1.0, 1.075]
     """
     pre = preactivations(net, x, order=1)
-    K, G1, V, fan_in = first_order_of_layer(pre, net.depth if layer is None else layer)
+    K, G1, V, fan_in = first_order_of_layer(pre, check_layer(layer, net.depth))
     G = K + G1 / fan_in
     observed = check_observed(z, G.shape[0])
     root = jsl.cho_factor(G, lower=True)

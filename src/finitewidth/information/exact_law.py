@@ -17,7 +17,7 @@ from finitewidth.flow.linear import scale_invariant
 from finitewidth.information.scale_mixture import ScaleMixture
 from finitewidth.network import MLP
 from finitewidth.precision import in_double_precision
-from finitewidth.validation import check_count, check_inputs
+from finitewidth.validation import check_inputs, check_layer
 
 #: Steps of log G^ for each standard deviation of the factor of one layer.
 STEPS = 6
@@ -58,9 +58,7 @@ def exact_scale_mixture(
     """
     inputs = np.atleast_2d(np.asarray(x, dtype=float))
     inputs = np.asarray(check_inputs(inputs, net.widths[0]))
-    layer = net.depth if layer is None else check_count(layer, "layer")
-    if layer > net.depth:
-        raise ValueError(f"layer: wanted one of 1..{net.depth}, got {layer}.")
+    layer = check_layer(layer, net.depth)
     if inputs.shape[0] != 1:
         raise ValueError(f"x: wanted one input, got {inputs.shape[0]}.")
     slopes = net.activation.slopes

@@ -22,8 +22,9 @@ import jax.scipy.linalg as jsl
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from finitewidth.gaussian.covariance import check_covariance
 from finitewidth.precision import in_double_precision
-from finitewidth.validation import check_count, is_concrete
+from finitewidth.validation import check_count
 
 #: Eigenvalues of a matrix of correlations below this for each input are zero to rounding.
 ROUNDING = 4e-16
@@ -50,7 +51,7 @@ def gaussian_entropy(K: ArrayLike, m: int = 1) -> Float[Array, "..."]:
         >>> round(float(gaussian_entropy(1.0)), 6), round(float(gaussian_entropy(1.0, m=3)), 6)
         (1.418939, 4.256816)
     """
-    K = check_covariance(K, "K")
+    K = check_kernel(K, "K")
     inputs = K.shape[-1]
     return check_count(m, "m") * (inputs * jnp.log(2 * jnp.pi * jnp.e) + log_determinant(K)) / 2
 
@@ -79,7 +80,7 @@ def gaussian_divergence(
         >>> round(float(gaussian_divergence([[1.0]], [[2.0]])), 6)
         0.096574
     """
-    K_1, K_2 = check_covariance(K_1, "K_1"), check_covariance(K_2, "K_2")
+    K_1, K_2 = check_kernel(K_1, "K_1"), check_kernel(K_2, "K_2")
     K_1, K_2 = jnp.broadcast_arrays(K_1, K_2)
     inputs = K_1.shape[-1]
     shift = jnp.asarray(mean_1, dtype=float) - jnp.asarray(mean_2, dtype=float)
@@ -124,7 +125,7 @@ def input_mutual_information(
         >>> round(float(input_mutual_information([[K0 + K2, K0 - K2], [K0 - K2, K0 + K2]])), 6)
         0.192442
     """
-    K = check_covariance(K, "K")
+    K = check_kernel(K, "K")
     inputs = K.shape[-1]
     one = check_group([0] if first is None else first, inputs, "first")
     rest = [a for a in range(inputs) if a not in one]
@@ -158,7 +159,7 @@ def input_tripartite_information(
         >>> round(float(input_tripartite_information(K)), 6)
         0.032269
     """
-    K = check_covariance(K, "K")
+    K = check_kernel(K, "K")
     if len(groups) != 3:
         raise ValueError(f"groups: wanted three groups of inputs, got {len(groups)}.")
     A, B, C = (check_group(group, K.shape[-1], "groups") for group in groups)
@@ -180,26 +181,10 @@ def log_determinant(K: Float[Array, "*batch N N"]) -> Float[Array, "*batch"]:
     return jnp.where(regular, logs + 2 * jnp.log(scale).sum(-1), -jnp.inf)
 
 
-def check_covariance(K: ArrayLike, name: str) -> Float[Array, "*batch N N"]:
+def check_kernel(K: ArrayLike, name: str) -> Float[Array, "*batch N N"]:
     """Return covariance matrices, a number as a matrix of one entry, or say what is wrong."""
     array = jnp.asarray(K, dtype=float)
-    if array.ndim == 0:
-        array = array[None, None]
-    if array.ndim < 2 or array.shape[-1] != array.shape[-2] or array.shape[-1] == 0:
-        raise ValueError(f"{name}: wanted a matrix of shape (..., N, N), got shape {array.shape}.")
-    if is_concrete(array):
-        values = np.asarray(array)
-        if not np.isfinite(values).all():
-            raise ValueError(f"{name}: wanted finite numbers, got NaN or infinity.")
-        size = np.abs(values).max(initial=0.0)
-        if np.abs(values - values.swapaxes(-1, -2)).max(initial=0.0) > 1e-10 * size:
-            raise ValueError(f"{name}: wanted a symmetric matrix, got one that is not.")
-        lowest = np.linalg.eigvalsh(values).min(initial=0.0)
-        if lowest < -1e-10 * size:
-            raise ValueError(
-                f"{name}: wanted a covariance, got a matrix with an eigenvalue of {lowest:.3g}."
-            )
-    return array
+    return check_covariance(array[None, None] if array.ndim == 0 else array, name)
 
 
 def check_group(group: Sequence[int], inputs: int, name: str) -> list[int]:

@@ -24,7 +24,7 @@ from finitewidth.flow.linear import scale_invariant
 from finitewidth.flow.single_input import run_single_input
 from finitewidth.network import MLP
 from finitewidth.precision import in_double_precision
-from finitewidth.validation import check_count, check_inputs
+from finitewidth.validation import check_inputs, check_layer
 
 
 @in_double_precision
@@ -64,9 +64,7 @@ def metric_variance(
     """
     inputs = jnp.asarray(x, dtype=float)
     inputs = check_inputs(inputs[None] if inputs.ndim == 1 else inputs, net.widths[0])
-    layer = net.depth if layer is None else check_count(layer, "layer")
-    if layer > net.depth:
-        raise ValueError(f"layer: wanted one of 1..{net.depth}, got {layer}.")
+    layer = check_layer(layer, net.depth)
     if net.law == "orthogonal":
         raise ValueError("net: wanted independent weights, got orthogonal ones.")
     known = _is_multiplicative(net, layer)

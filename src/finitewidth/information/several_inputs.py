@@ -25,11 +25,12 @@ import jax.scipy.linalg as jsl
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from finitewidth.flow.effective_action import first_order_of_layer
 from finitewidth.flow.preactivations import preactivations
 from finitewidth.information.gaussian_entropy import gaussian_entropy
 from finitewidth.network import MLP
 from finitewidth.precision import in_double_precision
-from finitewidth.validation import check_count, is_concrete
+from finitewidth.validation import check_count, check_layer, is_concrete
 
 
 class SeveralInputs(eqx.Module):
@@ -97,11 +98,7 @@ def neuron_information_of(
         (0.0025, 0.0025)
     """
     pre = preactivations(net, x, order=1)
-    layer = net.depth if layer is None else check_count(layer, "layer")
-    if layer > net.depth:
-        raise ValueError(f"layer: wanted one of 1..{net.depth}, got {layer}.")
-    assert pre.vertex is not None
-    K = pre.kernel[layer - 1]
+    K, G1, V, fan_in = first_order_of_layer(pre, check_layer(layer, net.depth))
     if is_concrete(K):
         eigenvalues = np.linalg.eigvalsh(np.asarray(K))
         if eigenvalues[0] <= 1e-13 * eigenvalues[-1]:
@@ -109,8 +106,7 @@ def neuron_information_of(
                 "x: wanted inputs with an invertible kernel, got one with smallest and largest "
                 f"eigenvalue {eigenvalues[0]:.3g} and {eigenvalues[-1]:.3g}."
             )
-    W = pre.vertex[layer - 1].dense() / net.widths[layer - 1]
-    return SeveralInputs(pre.metric[layer - 1], *contractions(K, W))
+    return SeveralInputs(K + G1 / fan_in, *contractions(K, V.dense() / fan_in))
 
 
 @in_double_precision

@@ -9,21 +9,18 @@ import numpy as np
 import pytest
 
 from finitewidth.bayes.sampling import importance_sample
-from finitewidth.network import MLP
+from tests.bayes.problem import X_TEST, X, Y, wide
 
-X = np.array([[1.0, 0.3, -0.5], [-0.2, 1.1, 0.6]])
-Y = np.array([[1.6, 0.7], [-0.9, 1.5]])
-TEST = np.array([[1.0, -1.0, 1.0]])
 NARROW = 32
 
 
 def network(n, hidden=1):
-    return MLP((3, *[n] * hidden, 2), "tanh", C_b=0.1, C_W=1.8)
+    return wide((n,) * hidden)
 
 
 def infinite_kernel():
     """K of the outputs on both inputs and the test input, by the trapezoidal rule."""
-    x = np.concatenate([X, TEST])
+    x = np.concatenate([X, X_TEST])
     K = 0.1 + 1.8 / 3 * x @ x.T
     t = np.arange(-10, 10, 0.2)
     density = 0.2 * np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi)
@@ -52,7 +49,7 @@ def extrapolated(wide, narrow):
 
 
 def sampled(n, noise, key, hidden=1, samples=300_000):
-    return importance_sample(network(n, hidden), X, Y, TEST, noise, samples, key)
+    return importance_sample(network(n, hidden), X, Y, X_TEST, noise, samples, key)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,19 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from finitewidth.network import MLP
+from finitewidth.validation import check_inputs
+
+
+def check_problem(
+    net: MLP, x: ArrayLike, y: ArrayLike, x_test: ArrayLike | None, noise: float
+) -> tuple[Float[Array, "D n0"], Float[Array, "N n_L"], float]:
+    """Return observed and then test inputs, labels and noise, or say what is wrong with them."""
+    x = check_inputs(x, net.widths[0])
+    labels = check_labels(y, x.shape[0], net.widths[-1])
+    inputs = x
+    if x_test is not None:
+        inputs = jnp.concatenate([x, check_inputs(x_test, net.widths[0], "x_test")])
+    return inputs, labels, check_noise(noise)
 
 
 def check_labels(y: ArrayLike, samples: int, outputs: int) -> Float[Array, "N n_L"]:

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from finitewidth.bayes.sampling.arguments import check_labels, check_network, check_noise
+from finitewidth.bayes.sampling.arguments import check_network, check_problem
 from finitewidth.bayes.sampling.last_layer import condition_last_layer
 from finitewidth.bayes.sampling.posterior import SampledPosterior
 from finitewidth.bayes.sampling.weighted_sums import (
@@ -39,7 +39,7 @@ from finitewidth.ensemble.measure import as_key
 from finitewidth.ensemble.observables import build_observables
 from finitewidth.network import MLP
 from finitewidth.precision import in_double_precision
-from finitewidth.validation import check_count, check_inputs
+from finitewidth.validation import check_count
 
 # With fewer effective networks than blocks the error bars themselves cannot be trusted.
 FEWEST_EFFECTIVE = BLOCKS
@@ -103,19 +103,14 @@ def importance_sample(
         >>> p.mean[0].round(9), abs(p.variance[0]).round(9)  # an observed input, without noise
         (array([0.7]), array([0.]))
     """
-    x = check_inputs(x, net.widths[0])
-    y = check_labels(y, x.shape[0], net.widths[-1])
-    inputs = x
-    if x_test is not None:
-        inputs = jnp.concatenate([x, check_inputs(x_test, net.widths[0], "x_test")])
-    noise = check_noise(noise)
+    inputs, y, noise = check_problem(net, x, y, x_test, noise)
     samples = check_count(samples, "samples", least=BLOCKS)
     methods = get_args(Method)
     if method not in methods:
         raise ValueError(f"method: wanted one of {', '.join(methods)}, got {method!r}.")
-    check_network(net, x, noise)
+    check_network(net, inputs[: y.shape[0]], noise)
     key = as_key(key)
-    size = _chunk_size(net, inputs.shape[0], x.shape[0], method)
+    size = _chunk_size(net, inputs.shape[0], y.shape[0], method)
     numbers = range(-(-samples // size))
     arguments = (net, inputs, y, jnp.asarray(noise), key)
     chunks = (

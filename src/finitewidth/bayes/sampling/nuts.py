@@ -19,28 +19,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from finitewidth.bayes.sampling.arguments import check_labels, check_network, check_noise
+from finitewidth.bayes.sampling.arguments import check_network, check_problem
 from finitewidth.bayes.sampling.last_layer import LastLayer, condition_last_layer
+from finitewidth.bayes.sampling.posterior import SampledMoments
 from finitewidth.ensemble.draw import gram
 from finitewidth.ensemble.measure import as_key
-from finitewidth.network import MLP
+from finitewidth.network import MLP, Layer
 from finitewidth.precision import in_double_precision
-from finitewidth.validation import check_count, check_inputs
+from finitewidth.validation import check_count
 
 LARGEST_R_HAT = 1.05
 
 
-class ChainPosterior(eqx.Module):
-    """Posterior of real networks from Markov chains; errors are one sigma.
+class ChainPosterior(SampledMoments):
+    """Posterior of real networks from Markov chains; errors know how far draws are independent.
 
-    Attributes:
-        mean: posterior mean of the outputs at the test inputs, shape (N_test, n_L).
-        mean_error: its standard error, from the effective number of draws of every entry.
-        covariance: Cov(z_i;a, z_j;b) with entry [a, i, b, j], shape (N_test, n_L, N_test, n_L).
-        covariance_error: its standard error.
-        feature_kernels: posterior mean of (1/n_l) sum_j sigma_j sigma_j on training and then test
-            inputs, shape (L-1, D, D).
-        feature_kernels_error: its standard error.
+    Attributes beside those of `SampledMoments`:
         effective_samples: the smallest effective number of draws of the log density of the
             labels, the outputs and the kernels. (Weights themselves can be permuted, and do not
             count.)
@@ -51,28 +45,12 @@ class ChainPosterior(eqx.Module):
         noise: variance of the observation noise.
     """
 
-    mean: Float[np.ndarray, "N_test n_L"]
-    mean_error: Float[np.ndarray, "N_test n_L"]
-    covariance: Float[np.ndarray, "N_test n_L N_test n_L"]
-    covariance_error: Float[np.ndarray, "N_test n_L N_test n_L"]
-    feature_kernels: Float[np.ndarray, "H D D"]
-    feature_kernels_error: Float[np.ndarray, "H D D"]
     effective_samples: float
     r_hat: float
     divergences: int = eqx.field(static=True)
     chains: int = eqx.field(static=True)
     samples: int = eqx.field(static=True)
     noise: float = eqx.field(static=True)
-
-    @property
-    def variance(self) -> Float[np.ndarray, "N_test n_L"]:
-        """Posterior variance of the outputs, without observation noise, shape (N_test, n_L)."""
-        return np.einsum("aiai->ai", self.covariance)
-
-    @property
-    def variance_error(self) -> Float[np.ndarray, "N_test n_L"]:
-        """Standard error of the variance, shape (N_test, n_L)."""
-        return np.einsum("aiai->ai", self.covariance_error)
 
     def __repr__(self) -> str:
         tests, outputs = self.mean.shape
@@ -122,25 +100,20 @@ def nuts_sample(
         UserWarning: if chains disagree (R-hat above 1.05) or transitions diverged.
 
     Example:
-        >>> from finitewidth.network import MLP
+        >>> from finitewidth.network import MLP, Layer
         >>> net = MLP(widths=(2, 4, 1), activation="tanh", C_b=0.1, C_W=1.8)
         >>> x, x_test = [[1.0, 0.3], [-0.2, 1.1], [0.6, -0.8]], [[1.0, -1.0], [0.3, 0.2]]
         >>> p = nuts_sample(net, x, [1.6, -0.9, 0.4], x_test, 0.1, 1000, key=1, warmup=300)
         >>> p.mean.shape, p.feature_kernels.shape, p.r_hat < 1.05
         ((2, 1), (1, 5, 5), True)
     """
-    x = check_inputs(x, net.widths[0])
-    y = check_labels(y, x.shape[0], net.widths[-1])
-    inputs = x
-    if x_test is not None:
-        inputs = jnp.concatenate([x, check_inputs(x_test, net.widths[0], "x_test")])
-    noise = check_noise(noise)
+    inputs, y, noise = check_problem(net, x, y, x_test, noise)
     if net.depth < 2:
         raise ValueError(
             "net: wanted at least one hidden layer, whose weights the chain moves; without one "
             "`importance_sample` is exact."
         )
-    check_network(net, x, noise)
+    check_network(net, inputs[: y.shape[0]], noise)
     samples = check_count(samples, "samples", least=100)
     chains = check_count(chains, "chains", least=2)
     warmup = check_count(warmup, "warmup", least=20)
@@ -157,14 +130,15 @@ def _last_layer(
     position: Float[Array, " P"],
 ) -> tuple[LastLayer, Float[Array, "H D D"]]:
     """Return what the labels say of one network, and its hidden kernels."""
-    signal, used, features = inputs, 0, []
+    layers, used = [], 0
     for layer, (n_in, n_out) in enumerate(zip(net.widths[:-2], net.widths[1:-1], strict=True)):
         b = jnp.sqrt(net.C_b[layer]) * position[used : used + n_out]
         used += n_out
         unit = position[used : used + n_out * n_in].reshape(n_out, n_in)
         used += n_out * n_in
-        signal = net.activation(b + jnp.sqrt(net.C_W[layer] / n_in) * signal @ unit.T)
-        features.append(gram(jnp.zeros(()), jnp.ones(()), signal))
+        layers.append(Layer(b, jnp.sqrt(net.C_W[layer] / n_in) * unit))
+    hidden = net.preactivations(tuple(layers), inputs)
+    features = [gram(jnp.zeros(()), jnp.ones(()), net.activation(z)) for z in hidden]
     metric = net.C_b[-1] + net.C_W[-1] * features[-1]
     last = condition_last_layer(metric[None], y, noise)
     return jax.tree.map(lambda leaf: leaf[0], last), jnp.stack(features)

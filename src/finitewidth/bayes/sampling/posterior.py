@@ -10,22 +10,46 @@ if TYPE_CHECKING:
     import xarray
 
 
-class SampledPosterior(eqx.Module):
-    """What networks that explain the labels do, to all orders in 1/n; errors are one sigma.
+class SampledMoments(eqx.Module):
+    """Mean and covariance of the outputs and hidden kernels, measured; errors are one sigma.
 
     Attributes:
         mean: posterior mean of the outputs at the test inputs, shape (N_test, n_L).
         mean_error: its standard error.
         covariance: Cov(z_i;a, z_j;b) with entry [a, i, b, j], shape (N_test, n_L, N_test, n_L).
         covariance_error: its standard error.
+        feature_kernels: posterior mean of (1/n_l) sum_j sigma_j sigma_j on training and then test
+            inputs; entry l-1 is hidden layer l, shape (L-1, D, D).
+        feature_kernels_error: its standard error.
+    """
+
+    mean: Float[np.ndarray, "N_test n_L"]
+    mean_error: Float[np.ndarray, "N_test n_L"]
+    covariance: Float[np.ndarray, "N_test n_L N_test n_L"]
+    covariance_error: Float[np.ndarray, "N_test n_L N_test n_L"]
+    feature_kernels: Float[np.ndarray, "H D D"]
+    feature_kernels_error: Float[np.ndarray, "H D D"]
+
+    @property
+    def variance(self) -> Float[np.ndarray, "N_test n_L"]:
+        """Posterior variance of the outputs, without observation noise, shape (N_test, n_L)."""
+        return np.einsum("aiai->ai", self.covariance)
+
+    @property
+    def variance_error(self) -> Float[np.ndarray, "N_test n_L"]:
+        """Standard error of the variance, shape (N_test, n_L)."""
+        return np.einsum("aiai->ai", self.covariance_error)
+
+
+class SampledPosterior(SampledMoments):
+    """What networks that explain the labels do, to all orders in 1/n; errors are one sigma.
+
+    Attributes beside those of `SampledMoments`:
         log_evidence: log density of the labels, natural logarithm.
         log_evidence_error: its standard error.
         effective_samples: (sum of weights)^2 / sum of squared weights.
         effective_samples_error: its standard error.
-        feature_kernels: posterior mean of (1/n_l) sum_j sigma_j sigma_j on training and then test
-            inputs; entry l-1 is hidden layer l, shape (L-1, D, D).
-        feature_kernels_error: its standard error.
-        prior_feature_kernels: the same without labels, from the same networks.
+        prior_feature_kernels: `feature_kernels` without labels, from the same networks.
         prior_feature_kernels_error: its standard error.
         feature_shift: posterior minus prior.
         feature_shift_error: its standard error, which knows that both come from the same networks.
@@ -42,16 +66,10 @@ class SampledPosterior(eqx.Module):
         ((1, 1), (1, 1), (1, 2, 2))
     """
 
-    mean: Float[np.ndarray, "N_test n_L"]
-    mean_error: Float[np.ndarray, "N_test n_L"]
-    covariance: Float[np.ndarray, "N_test n_L N_test n_L"]
-    covariance_error: Float[np.ndarray, "N_test n_L N_test n_L"]
     log_evidence: float
     log_evidence_error: float
     effective_samples: float
     effective_samples_error: float
-    feature_kernels: Float[np.ndarray, "H D D"]
-    feature_kernels_error: Float[np.ndarray, "H D D"]
     prior_feature_kernels: Float[np.ndarray, "H D D"]
     prior_feature_kernels_error: Float[np.ndarray, "H D D"]
     feature_shift: Float[np.ndarray, "H D D"]
@@ -59,16 +77,6 @@ class SampledPosterior(eqx.Module):
     samples: int = eqx.field(static=True)
     method: str = eqx.field(static=True)
     noise: float = eqx.field(static=True)
-
-    @property
-    def variance(self) -> Float[np.ndarray, "N_test n_L"]:
-        """Posterior variance of the outputs, without observation noise, shape (N_test, n_L)."""
-        return _diagonal(self.covariance)
-
-    @property
-    def variance_error(self) -> Float[np.ndarray, "N_test n_L"]:
-        """Standard error of the variance, shape (N_test, n_L)."""
-        return _diagonal(self.covariance_error)
 
     def __repr__(self) -> str:
         tests, outputs = self.mean.shape
@@ -103,7 +111,3 @@ class SampledPosterior(eqx.Module):
         coordinates = {"layer": np.arange(1, len(self.feature_kernels) + 1)}
         attributes = {"samples": self.samples, "method": self.method, "noise": self.noise}
         return xarray.Dataset(variables, coordinates, attributes)
-
-
-def _diagonal(covariance: np.ndarray) -> np.ndarray:
-    return np.einsum("aiai->ai", covariance)
