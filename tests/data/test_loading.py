@@ -45,7 +45,7 @@ def test_file_formats_agree(tmp_path):
     values = np.random.default_rng(0).normal(size=(5, 3))
     np.save(tmp_path / "a.npy", values)
     np.savez(tmp_path / "one.npz", inputs=values)
-    np.savez(tmp_path / "named.npz", y=np.zeros(4), x=values)
+    np.savez(tmp_path / "named.npz", other=np.zeros(4), x=values)
     np.savetxt(tmp_path / "a.csv", values, delimiter=",", fmt="%.18e")
     np.savetxt(
         tmp_path / "head.csv", values, delimiter=",", fmt="%.18e", header="p,q,r", comments=""
@@ -54,6 +54,37 @@ def test_file_formats_agree(tmp_path):
         data = load_data(str(tmp_path / name))
         np.testing.assert_array_equal(data.x, values, err_msg=name)
         assert "taken as they are" in data.description
+
+
+def test_labels_are_drawn_with_their_samples(tmp_path):
+    everything = load_data("digits")
+    assert everything.labels.shape == (1797,)
+    assert set(everything.labels.tolist()) == set(range(10))
+    few = load_data("digits", samples=40, seed=2)
+    for row, label in zip(few.x, few.labels, strict=True):
+        same = (everything.x == row).all(axis=1)
+        assert set(everything.labels[same].tolist()) == {label}
+    assert "10 classes" in repr(everything)
+
+    x = np.arange(10.0)[:, None]
+    np.savez(tmp_path / "two.npz", y=np.hstack([x**2, -x]), x=x)
+    drawn = load_data(tmp_path / "two.npz", samples=6, seed=1)
+    np.testing.assert_array_equal(drawn.labels, np.hstack([drawn.x**2, -drawn.x]))
+    assert not np.array_equal(drawn.x, x[:6])
+
+
+def test_what_labels_are_depends_on_their_type(tmp_path):
+    x = np.eye(3)
+    for y, shape in (([4, 0, 4], (3,)), ([4.0, 0.0, 4.0], (3, 1)), ([[1, 2]] * 3, (3, 2))):
+        np.savez(tmp_path / "a.npz", x=x, y=np.array(y))
+        labels = load_data(tmp_path / "a.npz").labels
+        assert labels.shape == shape
+        assert labels.dtype.kind == ("i" if len(shape) == 1 else "f")
+    # Without a name there is nothing that says that one array labels another.
+    np.savez(tmp_path / "one.npz", y=x)
+    assert load_data(tmp_path / "one.npz").labels is None
+    np.save(tmp_path / "a.npy", x)
+    assert load_data(tmp_path / "a.npy").labels is None
 
 
 def test_integers_are_numbers(tmp_path):
@@ -88,6 +119,31 @@ BAD = {
     "none.npz": (lambda p: np.savez(p), ValueError, "no array"),
     "object.npz": (
         lambda p: np.savez(p, x=np.array([[None]], dtype=object)),
+        TypeError,
+        "Python objects",
+    ),
+    "rows_of_y.npz": (
+        lambda p: np.savez(p, x=np.eye(5), y=np.zeros(4)),
+        ValueError,
+        "y: wanted one row for each of the 5 samples in x, got 4",
+    ),
+    "nan_in_y.npz": (
+        lambda p: np.savez(p, x=np.eye(2), y=np.array([[1.0], [np.nan]])),
+        ValueError,
+        "y: wanted finite numbers, got 1 NaN or infinite",
+    ),
+    "words_in_y.npz": (
+        lambda p: np.savez(p, x=np.eye(2), y=np.array(["cat", "dog"])),
+        TypeError,
+        "wanted whole numbers for classes",
+    ),
+    "cube_of_y.npz": (
+        lambda p: np.savez(p, x=np.eye(2), y=np.zeros((2, 1, 1))),
+        ValueError,
+        "shape (2, 1, 1)",
+    ),
+    "objects_in_y.npz": (
+        lambda p: np.savez(p, x=np.eye(2), y=np.array([1, None], dtype=object)),
         TypeError,
         "Python objects",
     ),

@@ -1,4 +1,4 @@
-"""Read one array from a .npy, .npz or .csv file, or say what is wrong with the file."""
+"""Read inputs and labels from a .npy, .npz or .csv file, or say what is wrong with the file."""
 
 import csv
 import zipfile
@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 
-def read_array(path: Path) -> np.ndarray:
-    """Read the array that a file holds; the suffix decides how.
+def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read the inputs that a file holds, and their labels if it has any; the suffix decides how.
 
     Args:
         path: a .npy, .npz or .csv file.
 
     Returns:
-        The array, of any shape and any type of numbers.
+        The array of inputs, and the array `y` of a .npz file that holds both `x` and `y`, else
+        None; of any shape and any type of numbers.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -29,18 +30,19 @@ def read_array(path: Path) -> np.ndarray:
         raise ValueError(f"data: wanted a file, got the folder {path}")
     if path.stat().st_size == 0:
         raise ValueError(f"data: {path} is empty, wanted a matrix with one sample a row.")
-    return _read_csv(path) if path.suffix.lower() == ".csv" else _read_numpy(path)
+    return (_read_csv(path), None) if path.suffix.lower() == ".csv" else _read_numpy(path)
 
 
-def _read_numpy(path: Path) -> np.ndarray:
+def _read_numpy(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     # Besides ValueError, numpy lets through what zipfile, pickle and the operating system raise
     # for a damaged file; all of it means that the file is not an array.
     try:
         content: Any = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
-            return content
+            return content, None
         with content:
-            return _the_array(path, content)
+            labelled = {"x", "y"} <= set(content.files)
+            return _the_array(path, content), content["y"] if labelled else None
     except (TypeError, FileNotFoundError):
         raise
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
