@@ -1,20 +1,18 @@
-"""What `finitewidth flow` computes: networks from options, their flow, tables and files."""
+"""What `finitewidth flow` computes: networks from options, their flow, and tables of it."""
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
-import xarray as xr
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from finitewidth import learning_rates
+from finitewidth.cli.tuning import check_tuning, tuned
 from finitewidth.data import draw_samples, load_data
 from finitewidth.flow import NTK, ntk
-from finitewidth.network import MLP
 
 #: Ways to choose the learning rates of the layers.
 RATES = ("uniform", "equivalence", "layerwise")
@@ -76,15 +74,10 @@ def flow_of(
     """
     if rates not in RATES:
         raise ValueError(f"rates: wanted one of {', '.join(RATES)}, got {rates!r}.")
-    if (C_b is None) != (C_W is None):
-        raise ValueError("C-b, C-W: wanted both or neither (then they are the critical ones).")
+    check_tuning(C_b, C_W)
     above = parse_widths(widths)
     x = draw_samples(load_data(data).x, samples, seed, data)
-    shape = (x.shape[1], *above)
-    if C_b is None or C_W is None:
-        net = MLP.critical(shape, activation)
-    else:
-        net = MLP(shape, activation, C_b, C_W)
+    net = tuned((x.shape[1], *above), activation, C_b, C_W)
     if rates != "uniform":
         mode = "layerwise" if rates == "layerwise" else "asymptotic"
         net = learning_rates.equivalence(net, x, mode=mode).apply(net)
@@ -162,20 +155,6 @@ def to_json(result: NTK) -> str:
         indent=2,
         allow_nan=False,
     )  # fmt: skip
-
-
-def check_store(path: Path, overwrite: bool) -> None:
-    """Refuse a path that is not a Zarr store to be, before anything is computed."""
-    if path.suffix != ".zarr":
-        raise ValueError(f"out: wanted a path that ends in .zarr, got {path}.")
-    if path.exists() and not overwrite:
-        raise ValueError(f"out: {path} exists; wanted a new path, or --overwrite.")
-
-
-def save(result: NTK, path: Path) -> None:
-    """Write all arrays with their labels to a Zarr store."""
-    dataset: xr.Dataset = result.to_xarray()
-    dataset.to_zarr(path, mode="w", consolidated=False)
 
 
 def _thinned(rows: list[dict]) -> Iterator[dict | None]:

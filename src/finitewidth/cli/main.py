@@ -6,6 +6,7 @@ command that needs it, so that help comes at once.
 
 import json
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,16 @@ def bad_input_exits() -> Iterator[None]:
     except (ValueError, TypeError, OSError) as error:
         typer.echo(f"finitewidth: {error}", err=True)
         raise typer.Exit(BAD_INPUT) from None
+
+
+@contextmanager
+def warnings_are_told() -> Iterator[None]:
+    """Print warnings as sentences on stderr, without the code that they come from."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        yield
+    for warning in caught:
+        typer.echo(f"finitewidth: warning: {warning.message}", err=True)
 
 
 def split_names(given: list[str]) -> list[str]:
@@ -131,7 +142,8 @@ def flow(
 ) -> None:
     """Follow kernel, vertex and neural tangent kernel of a network through its layers."""
     with bad_input_exits():
-        from finitewidth.cli.flow import check_store, flow_of, print_flow, save, to_json
+        from finitewidth.cli.flow import flow_of, print_flow, to_json
+        from finitewidth.cli.store import check_store, save
 
         if out is not None:
             check_store(out, overwrite)
@@ -141,8 +153,69 @@ def flow(
         else:
             print_flow(result)
         if out is not None:
-            save(result, out)
+            save(result.to_xarray(), out)
             typer.echo(f"wrote {out.resolve()}", err=as_json)
+
+
+@app.command()
+def posterior(
+    data: Annotated[
+        str, typer.Option(help="digits, or a .npz file with inputs x and labels y.")
+    ] = "digits",
+    activation: Annotated[
+        str, typer.Option("--activation", "-a", help="Name of the activation.")
+    ] = "tanh",
+    depth: Annotated[int, typer.Option(help="Number of layers, the output included.")] = 3,
+    width: Annotated[int, typer.Option(help="Width of the hidden layers.")] = 128,
+    train: Annotated[
+        int, typer.Option(help="Labelled samples, of different classes as far as possible.")
+    ] = 4,
+    points: Annotated[int, typer.Option(help="Points of the line to sample networks at.")] = 9,
+    noise: Annotated[float, typer.Option(help="Variance of the noise of the labels.")] = 0.1,
+    networks: Annotated[int, typer.Option(help="Networks to sample.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Seed of the samples and of the networks.")] = 0,
+    c_b: Annotated[
+        float | None, typer.Option("--C-b", help="Bias variance; critical if not given.")
+    ] = None,
+    c_w: Annotated[
+        float | None, typer.Option("--C-W", help="Weight variance; critical if not given.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The figure to write: .svg, .png or .pdf.")] = Path(
+        "posterior.svg"
+    ),
+    save: Annotated[
+        Path | None, typer.Option(help="Zarr store for all the numbers, labelled.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing store.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Condition networks on a few labels and draw what they say between two of the samples."""
+    with bad_input_exits():
+        from finitewidth.cli import store
+        from finitewidth.cli.posterior import posterior_of, print_posterior, to_json
+        from finitewidth.report.posterior_figure import (
+            check_figure_path,
+            draw_posterior,
+            save_figure,
+        )
+
+        check_figure_path(out)
+        if save is not None:
+            store.check_store(save, overwrite, "save")
+        with warnings_are_told():
+            found = posterior_of(
+                activation, depth, width, data, train, points, noise, networks, seed, c_b, c_w,
+                progress=sys.stderr.isatty(),
+            )  # fmt: skip
+        if as_json:
+            typer.echo(to_json(found))
+        else:
+            print_posterior(found)
+        save_figure(draw_posterior(found), out)
+        typer.echo(f"wrote {out.resolve()}", err=as_json)
+        if save is not None:
+            store.save(found.to_xarray(), save)
+            typer.echo(f"wrote {save.resolve()}", err=as_json)
 
 
 @app.command()

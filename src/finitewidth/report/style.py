@@ -6,10 +6,11 @@ colours are readable on white and on dark grey, and every series has its own mar
 """
 
 from collections.abc import Sequence
-from io import StringIO
+from io import BytesIO, StringIO
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -56,6 +57,34 @@ def figure(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     return fig, axes
 
 
+def panels(
+    rows: int, columns: int, size: tuple[float, float], heights: Sequence[float]
+) -> tuple[Figure, np.ndarray]:
+    """Return an empty figure with rows x columns panels that share their horizontal axis.
+
+    Args:
+        rows: number of rows.
+        columns: number of columns.
+        size: width and height in inches.
+        heights: relative heights of the rows.
+
+    Returns:
+        The figure and its axes, an array of shape (rows, columns).
+    """
+    with mpl.rc_context(_SETTINGS):
+        fig = Figure(figsize=size, layout="constrained")
+        axes = fig.subplots(
+            rows, columns, sharex="col", sharey="row", squeeze=False, height_ratios=heights
+        )
+    return fig, axes
+
+
+def legend_above(fig: Figure, axes: Axes, columns: int) -> None:
+    """Explain what is in one panel above all panels."""
+    with mpl.rc_context(_SETTINGS):
+        fig.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
+
+
 def legend(axes: Axes, **options: object) -> None:
     """Add a legend if there is anything to explain."""
     if axes.get_legend_handles_labels()[0]:
@@ -93,3 +122,27 @@ def to_svg(fig: Figure, title: str) -> str:
         f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {72 * width:g} {72 * height:g}"'
     )
     return f"{attributes}>{rest}"
+
+
+def to_file_content(fig: Figure, suffix: str, title: str) -> bytes:
+    """Return a figure as the content of a file of its own, on white.
+
+    Args:
+        fig: the figure.
+        suffix: ".svg", ".png" or ".pdf".
+        title: what it shows; SVG and PDF carry it.
+
+    Returns:
+        The content, without dates: the same figure gives the same bytes.
+    """
+    metadata: dict[str, dict[str, str | None]] = {
+        ".svg": {"Date": None, "Creator": None, "Title": title},
+        ".png": {"Software": None},
+        ".pdf": {"CreationDate": None, "Creator": None, "Title": title},
+    }
+    buffer = BytesIO()
+    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": title}):
+        fig.savefig(
+            buffer, format=suffix[1:], dpi=200, facecolor="white", metadata=metadata[suffix]
+        )
+    return buffer.getvalue()

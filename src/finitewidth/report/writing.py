@@ -25,12 +25,12 @@ def check_destination(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def write_whole(path: str | os.PathLike[str], text: str) -> Path:
-    """Write text to a file in one step: readers see the old file or the new one, never a part.
+def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
+    """Write a file in one step: readers see the old file or the new one, never a part.
 
     Args:
         path: the file; it is replaced if it exists.
-        text: its new content, written as UTF-8.
+        content: its new content; text is written as UTF-8.
 
     Returns:
         The path.
@@ -41,8 +41,8 @@ def write_whole(path: str | os.PathLike[str], text: str) -> Path:
     target = check_destination(path)
     handle, name = tempfile.mkstemp(dir=target.absolute().parent, prefix=f".{target.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes files that only their owner can read; a page is for others too.

@@ -252,6 +252,15 @@ def test_without_test_inputs_there_are_evidence_and_kernels():
     assert np.isfinite(found.log_evidence)
 
 
+def test_progress_is_told_to_a_function():
+    heard = []
+    importance_sample(
+        NET, X, Y, TESTS, 0.1, 500, progress=lambda done, total: heard.append((done, total))
+    )
+    assert heard[-1] == (500, 500)
+    assert heard == sorted(set(heard))
+
+
 def test_one_output_takes_a_vector_of_labels():
     net = MLP((3, 6, 1), "tanh", C_b=0.1)
     a, b = (importance_sample(net, X, y, TESTS, 0.5, 256) for y in (Y[:, 0], Y[:, :1]))

@@ -13,7 +13,7 @@ with no expansion in $1/n$.
 """
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterator
 from functools import reduce
 from typing import get_args
 
@@ -35,7 +35,7 @@ from finitewidth.bayes.sampling.weighted_sums import (
 )
 from finitewidth.ensemble import draw_by_chain, draw_by_weights
 from finitewidth.ensemble.chunk import DEFAULT_CHUNK_NUMBERS, Method, choose_chunk_size
-from finitewidth.ensemble.measure import as_key
+from finitewidth.ensemble.measure import ProgressReport, as_key
 from finitewidth.ensemble.observables import build_observables
 from finitewidth.network import MLP
 from finitewidth.precision import in_double_precision
@@ -55,7 +55,7 @@ def importance_sample(
     samples: int = 10_000,
     key: int | PRNGKeyArray = 0,
     method: Method = "chain",
-    progress: bool = False,
+    progress: bool | ProgressReport = False,
 ) -> SampledPosterior:
     """Return the posterior of finite networks given labels, by weighting draws from the prior.
 
@@ -76,7 +76,7 @@ def importance_sample(
             numbers, and more samples continue the stream of fewer.
         method: `"chain"` draws preactivations layer by layer, cheaper when N + N_test << n;
             `"weights"` draws every weight. The law is the same.
-        progress: show a progress bar.
+        progress: show a progress bar, or a function called with (networks done, samples).
 
     Returns:
         Mean, covariance, evidence and hidden kernels, with standard errors from a jackknife over
@@ -115,7 +115,7 @@ def importance_sample(
     arguments = (net, inputs, y, jnp.asarray(noise), key)
     chunks = (
         jax.device_get(_chunk(*arguments, jnp.asarray(number), jnp.asarray(samples), method, size))
-        for number in _tracked(numbers, progress)
+        for number in _tracked(numbers, size, samples, progress)
     )
     sums = reduce(WeightedSums.merge, chunks)
     return _posterior(sums, net.widths[-1], samples, method, noise)
@@ -227,9 +227,15 @@ def _chunk_size(net: MLP, inputs: int, observed: int, method: Method) -> int:
     return max(1, min(drawn, DEFAULT_CHUNK_NUMBERS // each))
 
 
-def _tracked(numbers: range, progress: bool) -> Iterable[int]:
-    if not progress:
-        return numbers
-    from rich.progress import track
+def _tracked(
+    numbers: range, size: int, samples: int, progress: bool | ProgressReport
+) -> Iterator[int]:
+    if progress is True:
+        from rich.progress import track
 
-    return track(numbers, "chunks of networks", transient=True)
+        yield from track(numbers, "chunks of networks", transient=True)
+        return
+    for number in numbers:
+        yield number
+        if callable(progress):
+            progress(min((number + 1) * size, samples), samples)

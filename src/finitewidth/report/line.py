@@ -1,0 +1,70 @@
+"""The line through two training inputs of different label, and the points to look at on it.
+
+x(t) = (1 - t) u + t v for t from -1/2 to 3/2: u lies at t = 0, v at t = 1, and t is a distance in
+units of |v - u|.
+"""
+
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from finitewidth.flow.preactivations import MOST_INPUTS_WITH_VERTEX
+
+#: Where the line begins and ends, in units of |v - u|.
+FROM, TO = -0.5, 1.5
+#: At most so many points of theory for every interval between two points of networks.
+FINEST = 4
+
+
+def unlike_ends(x: Float[np.ndarray, "N n0"], y: Float[np.ndarray, "N n_L"]) -> tuple[int, int]:
+    """Return the first two inputs that differ and have different labels.
+
+    Raises:
+        ValueError: if there are no such two.
+
+    Example:
+        >>> unlike_ends(np.eye(3), np.array([[1.0], [1.0], [0.0]]))
+        (0, 2)
+    """
+    for a, b in combinations(range(len(x)), 2):
+        if (y[a] != y[b]).any() and (x[a] != x[b]).any():
+            return a, b
+    if len(x) < 2:
+        raise ValueError(f"x: wanted at least two inputs with labels, got {len(x)}.")
+    if (y == y[0]).all():
+        raise ValueError(f"y: all {len(y)} labels are equal, wanted two inputs that differ in it.")
+    raise ValueError("x: all inputs are equal; wanted two that differ, with different labels.")
+
+
+def line_points(
+    training: int, points: int
+) -> tuple[Float[np.ndarray, " T"], Int[np.ndarray, " P"]]:
+    """Return where to evaluate the theory, and which of these are the points of networks.
+
+    Args:
+        training: number of training inputs N.
+        points: number of points of networks P, evenly spaced.
+
+    Returns:
+        t, shape (T,), with up to four intervals between two points of networks and
+        N + T <= 48; the entries of t that are points of networks, shape (P,).
+
+    Raises:
+        ValueError: if N + P > 48.
+
+    Example:
+        >>> line_points(4, 3)[0].tolist()
+        [-0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5]
+    """
+    finer = min(FINEST, (MOST_INPUTS_WITH_VERTEX - training - 1) // (points - 1))
+    if finer < 1:
+        raise ValueError(
+            f"points: wanted at most {MOST_INPUTS_WITH_VERTEX} training inputs and points of the "
+            f"line together, got {training} and {points}."
+        )
+    t = np.linspace(FROM, TO, finer * (points - 1) + 1)
+    # A point that is a training input is that input to the last digit.
+    for end in (0.0, 1.0):
+        t[np.abs(t - end) < 1e-12] = end
+    return t, np.arange(points) * finer
