@@ -30,7 +30,7 @@ def test_start_imports_nothing_that_computes():
 def test_help_names_the_commands():
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("critical", "flow", "report"):
+    for command in ("critical", "flow", "posterior", "report"):
         assert command in result.output
 
 

@@ -64,7 +64,9 @@ def draw_posterior(found: PosteriorAnalysis) -> Drawing:
     legend_above(fig, axes[0, 0], columns=2 * len(shown))
     legend(axes[1, 0], loc="best")
     others = len(found.x) - 2
-    off = f" The other {others} training inputs lie off the line." if others else ""
+    off = {0: "", 1: " The third training input lies off the line."}.get(
+        others, f" The other {others} training inputs lie off the line."
+    )
     return Drawing(
         fig,
         f"Posterior of {found.net.activation.name} networks of width {found.width}",
