@@ -190,3 +190,16 @@ def test_labelled_results():
     result = fw.bayes.posterior(wide((50,)), X, Y, X_TEST, 0.1)
     assert result.to_xarray()["component_covariance"].shape == (1, 2, 2)
     assert "order 1" in repr(result)
+
+
+def test_more_quasi_random_points_make_the_first_order_more_accurate():
+    # Without noise, inputs at 45 degrees and less: most of the variance cancels.
+    net = fw.MLP((3, 1000, 1), "relu", C_W=2.0)
+    x = np.array([[1.0, 0.5, 0.2], [0.6, 1.0, 0.4], [0.5, 0.7, 1.1]])
+    found = [
+        fw.bayes.posterior(net, x, [1.0, -0.5, 0.3], [[0.8, 0.8, 0.5]], points=2**k).variance[0, 0]
+        for k in (8, 13, 17)
+    ]
+    assert abs(found[1] - found[2]) < 0.2 * abs(found[0] - found[2])
+    limit = fw.bayes.posterior(net, x, [1.0, -0.5, 0.3], [[0.8, 0.8, 0.5]], order=0)
+    assert found[2] != pytest.approx(float(limit.variance[0, 0]), rel=1e-4)

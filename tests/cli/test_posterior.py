@@ -50,6 +50,9 @@ def test_classes_json_figure_and_store_hold_the_numbers_of_the_package(folder):
     x, y = stored.x.values, stored.y.values
     assert {tuple(row) for row in x} == {tuple(row) for row in X}
     np.testing.assert_array_equal(y, found["labels"])
+    for sample, name, targets in zip(x, found["inputs"], y, strict=True):
+        assert name == ("class -1" if sample[0] == 0.7 else "class 4")
+        assert targets[found["line"]["outputs"].index(name)] == 0.5
     u, v = found["u"], found["v"]
     assert found["inputs"][u] != found["inputs"][v]
     net = MLP.critical((3, 40, 40, 2), "relu")

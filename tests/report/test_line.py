@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from finitewidth.data import centred_one_hot
 from finitewidth.report.line import line_points, unlike_ends
 
 
@@ -31,8 +32,11 @@ def test_too_many_points():
 
 def test_ends_differ_in_label_and_in_input():
     x = np.array([[1.0, 2.0], [3.0, 1.0], [1.0, 2.0], [0.0, 5.0]])
-    assert unlike_ends(x, np.array([[1.0], [1.0], [2.0], [0.0]])) == (0, 3)
+    assert unlike_ends(x, np.array([[1.0], [1.0], [2.0], [0.0]])) == (2, 3)
     assert unlike_ends(x, np.array([[1.0], [1.0], [0.0], [1.0]])) == (1, 2)
+    # Classes: all are equally far apart, the first two count.
+    targets = centred_one_hot([5, 5, 3, 8])
+    assert unlike_ends(np.eye(4), targets) == (0, 2)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +44,7 @@ def test_ends_differ_in_label_and_in_input():
     [
         (np.eye(1), [[1.0]], "wanted at least two inputs"),
         (np.eye(3), [[1.0, 2.0]] * 3, "all 3 labels are equal"),
-        (np.ones((2, 2)), [[1.0], [2.0]], "all inputs are equal"),
+        (np.ones((2, 2)), [[1.0], [2.0]], "inputs with different labels are equal"),
     ],
 )
 def test_no_line(x, y, message):

@@ -24,7 +24,7 @@ def found():
 
 
 def test_infinite_width_is_regression_on_the_kernel(found):
-    # The point t = 3/4 between the inputs 0 and 1, which are the first with different labels.
+    # The point t = 3/4 between the inputs 0 and 1, whose labels differ most.
     assert found.ends == (0, 1)
     point = 0.25 * X[0] + 0.75 * X[1]
     K = np.asarray(flow.preactivations(NET, np.vstack([X, point]), order=0).kernel[-1])

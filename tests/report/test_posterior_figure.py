@@ -60,6 +60,17 @@ def test_error_bars_are_those_of_the_networks(found, drawing):
     np.testing.assert_allclose(half, 40 * error[:, 1], rtol=1e-6)
 
 
+def test_an_exact_label_has_no_error_bar_of_sigma():
+    net = MLP((3, 40, 1), "relu", C_b=0.1, C_W=1.8)
+    found = analyze_posterior(net, X[:2], Y[:2, 0], 0.0, 5, 200)
+    below = draw_posterior(found).figure.axes[1]
+    low, high = below.get_ylim()
+    assert high - low < 100
+    bars = below.containers[1].lines[2][0].get_segments()
+    drawn = [len(bar) == 2 and bool(np.isfinite(bar).all()) for bar in bars]
+    assert drawn == [True, False, True, False, True]
+
+
 def test_everything_is_named(drawing):
     first, second, below, _ = drawing.figure.axes
     assert [a.get_title() for a in (first, second)] == ["pears", "plums"]
@@ -67,8 +78,11 @@ def test_everything_is_named(drawing):
     ticks = [tick.get_text() for tick in below.get_xticklabels()]
     assert ticks == ["−0.5", "0\nu: red", "0.5", "1\nv: green", "1.5"]
     assert first.get_ylabel() and below.get_ylabel()
-    legend = [text.get_text() for text in drawing.figure.legends[0].get_texts()]
-    assert "networks, $n$ = 40" in legend and len(legend) == 4
+    above, under = (
+        [text.get_text() for text in legend.get_texts()] for legend in drawing.figure.legends
+    )
+    assert "networks, $n$ = 40" in above and len(above) == 4
+    assert "standard deviation, networks" in under and len(under) == 4
     assert "The third training input lies off the line." in drawing.caption
 
 

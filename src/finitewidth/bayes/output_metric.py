@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from finitewidth.flow import matrix_free, preactivations
 from finitewidth.flow.preactivations import MOST_INPUTS_WITH_VERTEX
+from finitewidth.gaussian.four_point import SOBOL_POINTS
 from finitewidth.network import MLP
 from finitewidth.tensors import PairTensor
 
@@ -53,7 +54,11 @@ def choose_method(method: Method | None, inputs: int) -> Method:
 
 
 def output_metric(
-    net: MLP, x: Float[Array, "D n0"], method: Method | None, key: int
+    net: MLP,
+    x: Float[Array, "D n0"],
+    method: Method | None,
+    key: int,
+    points: int = SOBOL_POINTS,
 ) -> OutputMetric:
     """Return mean and covariance of the output metric on all inputs, to first order in 1/width.
 
@@ -62,6 +67,7 @@ def output_metric(
         x: training and test inputs, shape (D, n_0).
         method: "dense" or "matrix_free"; None chooses by the number of inputs.
         key: of the neurons that "matrix_free" draws.
+        points: quasi-random points of the "dense" vertex, as of `flow.preactivations`.
 
     Raises:
         ValueError: if the method is unknown.
@@ -71,7 +77,7 @@ def output_metric(
         # A test input that is a training input is that input, to the last digit.
         distinct, where = np.unique(np.asarray(x), axis=0, return_inverse=True)
         where = where.ravel()
-        pre = preactivations(net, distinct, order=1)
+        pre = preactivations(net, distinct, order=1, points=points)
         assert pre.vertex is not None
         kernel, mean = (M[-1][where][:, where] for M in (pre.kernel, pre.metric))
         return OutputMetric(kernel, mean, (pre.vertex[-1].restrict(where),), n)

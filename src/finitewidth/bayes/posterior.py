@@ -39,6 +39,7 @@ from finitewidth.bayes.regression import (
     infinite_width_regression,
     regression,
 )
+from finitewidth.gaussian.four_point import SOBOL_POINTS
 from finitewidth.network import MLP
 from finitewidth.precision import in_double_precision
 from finitewidth.tensors import DenseTensor, FactorizedTensor, PairTensor
@@ -146,6 +147,7 @@ def posterior(
     order: int = 1,
     method: Method | None = None,
     key: int = 0,
+    points: int = SOBOL_POINTS,
 ) -> Posterior:
     """Predict at test inputs with an ensemble of networks that has seen labels.
 
@@ -162,6 +164,7 @@ def posterior(
         method: "dense" tensors (at most 48 inputs, training and test) or "matrix_free" ones; None
             chooses by the number of inputs.
         key: of the neurons that "matrix_free" draws.
+        points: quasi-random points of the "dense" vertex, as of `flow.preactivations`.
 
     Returns:
         Mean, covariance, log-evidence and the validity of the expansion. The covariance is that of
@@ -174,8 +177,10 @@ def posterior(
     Warns:
         ExpansionWarning: if M:W:M is above 0.3.
 
-    Accuracy: that of kernel and vertex. With "matrix_free" the corrections carry a statistical
-    error, `mean_error` and `log_evidence_error`.
+    Accuracy: that of kernel and vertex. Without noise, or with little, large parts of the first
+    order cancel between training inputs, so that the variance in particular needs more `points`.
+    With "matrix_free" the corrections carry a statistical error, `mean_error` and
+    `log_evidence_error`.
 
     Cost: kernel of N + N_test inputs and O(N^3) at order 0; at order 1 also the vertex, O(L N^4)
     dense, or four times what contractions of `flow.matrix_free` take.
@@ -191,7 +196,7 @@ def posterior(
         True
     """
     x, y, variance, x_test = check_problem(net, x, y, noise, x_test)
-    return predict(net, x, y, x_test, variance, order, method, key)
+    return predict(net, x, y, x_test, variance, order, method, key, points)
 
 
 def predict(
@@ -203,6 +208,7 @@ def predict(
     order: int,
     method: Method | None,
     key: int,
+    points: int = SOBOL_POINTS,
 ) -> Posterior:
     """Return the posterior for arguments that are already checked; see `posterior`."""
     everything = jnp.concatenate([x, x_test])
@@ -218,7 +224,7 @@ def predict(
         return Posterior(
             net, 0, found.mean, found.covariance, None, found.log_evidence, nothing, error, nothing
         )
-    metric = output_metric(net, everything, method, key)
+    metric = output_metric(net, everything, method, key, points)
     check_regular(regression(metric.kernel, y, noise), x, noise)
     found = regression(metric.mean, y, noise)
     check_regular(found, x, noise, "metric to first order in 1/width")

@@ -18,23 +18,33 @@ FINEST = 4
 
 
 def unlike_ends(x: Float[np.ndarray, "N n0"], y: Float[np.ndarray, "N n_L"]) -> tuple[int, int]:
-    """Return the first two inputs that differ and have different labels.
+    """Return the two inputs whose labels differ most, the first two if there are several.
+
+    Args:
+        x: training inputs, shape (N, n0).
+        y: their labels, shape (N, n_L).
 
     Raises:
-        ValueError: if there are no such two.
+        ValueError: if there are no two different inputs with different labels.
 
     Example:
         >>> unlike_ends(np.eye(3), np.array([[1.0], [1.0], [0.0]]))
         (0, 2)
     """
-    for a, b in combinations(range(len(x)), 2):
-        if (y[a] != y[b]).any() and (x[a] != x[b]).any():
-            return a, b
     if len(x) < 2:
         raise ValueError(f"x: wanted at least two inputs with labels, got {len(x)}.")
     if (y == y[0]).all():
         raise ValueError(f"y: all {len(y)} labels are equal, wanted two inputs that differ in it.")
-    raise ValueError("x: all inputs are equal; wanted two that differ, with different labels.")
+    distance = {
+        (a, b): np.linalg.norm(y[a] - y[b])
+        for a, b in combinations(range(len(x)), 2)
+        if (x[a] != x[b]).any()
+    }
+    most = max(distance.values(), default=0.0)
+    if most == 0:
+        raise ValueError("x: inputs with different labels are equal; wanted two that differ.")
+    # Classes are all equally far apart, up to rounding.
+    return next(ends for ends, one in distance.items() if one > most * (1 - 1e-9))
 
 
 def line_points(

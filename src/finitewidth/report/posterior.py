@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Most outputs in one figure.
 SHOWN = 2
+#: Quasi-random points of the vertex, more than usual: the figure shows a small difference.
+VERTEX_POINTS = 2**17
 #: An error below this fraction of the largest one is rounding: the value is exact.
 EXACT = 1e-6
 
@@ -224,8 +226,8 @@ def analyze_posterior(
         progress: told what is being done.
 
     Returns:
-        Predictions, measurements and how they agree. u and v are the first two inputs that differ
-        and have different labels.
+        Predictions, measurements and how they agree. u and v are the inputs whose labels differ
+        most.
 
     Raises:
         TypeError, ValueError: if an argument is not what it should be, all labels are equal, or
@@ -233,6 +235,9 @@ def analyze_posterior(
 
     Warns:
         ExpansionWarning: if M:W:M is above 0.3.
+
+    Accuracy: the vertex is known to about 1e-4 of its largest entry. Where contributions to the
+    shift cancel, without noise above all, that shows in n times the shift.
 
     Cost: the vertex of N and about 4 `points` inputs, O(L (N + 4 points)^4), and `networks` chains
     of N + `points` inputs.
@@ -265,7 +270,7 @@ def analyze_posterior(
     progress("theory", 0, 2)
     limit = posterior(net, x, y, line, noise, order=0)
     progress("theory", 1, 2)
-    first_order = posterior(net, x, y, line, noise, order=1)
+    first_order = posterior(net, x, y, line, noise, order=1, points=VERTEX_POINTS)
     progress("theory", 2, 2)
     sampled = importance_sample(
         net, x, y, line[at], noise, networks, seed,

@@ -16,13 +16,12 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from finitewidth.report.figures import Drawing
-from finitewidth.report.posterior import PosteriorAnalysis
+from finitewidth.report.posterior import EXACT, PosteriorAnalysis
 from finitewidth.report.style import (
     INK,
     MARKERS,
     SERIES,
-    legend,
-    legend_above,
+    legend_outside,
     panels,
     to_file_content,
 )
@@ -61,8 +60,9 @@ def draw_posterior(found: PosteriorAnalysis) -> Drawing:
         below.set_xlabel("t, along (1 − t) u + t v, in units of |v − u|")
     axes[0, 0].set_ylabel("output $z$")
     axes[1, 0].set_ylabel("$n$ × (shift from $n=\\infty$)")
-    legend_above(fig, axes[0, 0], columns=2 * len(shown))
-    legend(axes[1, 0], loc="best")
+    columns = 2 * len(shown)
+    legend_outside(fig, axes[0, 0], "upper", columns)
+    legend_outside(fig, axes[1, 0], "lower", columns)
     others = len(found.x) - 2
     off = {0: "", 1: " The third training input lies off the line."}.get(
         others, f" The other {others} training inputs lie off the line."
@@ -144,10 +144,12 @@ def _changes(axes: Axes, found: PosteriorAnalysis, output: int) -> None:
     limit = _mean_and_sigma(found.limit, output)
     theory = _mean_and_sigma(found.first_order, output)
     sampled = _mean_and_sigma(found.sampled, output)
+    # d sigma = d(sigma^2) / (2 sigma); sigma is zero at an exact label, and has no error there.
+    known = sampled[1] ** 2 > EXACT * np.max(sampled[1] ** 2)
+    sigma = np.where(known, sampled[1], np.nan)
     errors = (
         found.sampled.mean_error[:, output],
-        # d sigma = d(sigma^2) / (2 sigma); a variance of zero, at an exact label, has no error.
-        found.sampled.variance_error[:, output] / np.maximum(2 * sampled[1], 1e-30),
+        found.sampled.variance_error[:, output] / (2 * sigma),
     )
     style = ((MEAN, MARKERS[2], "mean"), (SIGMA, MARKERS[1], "standard deviation"))
     for k, (color, marker, words) in enumerate(style):

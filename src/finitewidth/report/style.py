@@ -79,10 +79,10 @@ def panels(
     return fig, axes
 
 
-def legend_above(fig: Figure, axes: Axes, columns: int) -> None:
-    """Explain what is in one panel above all panels."""
+def legend_outside(fig: Figure, axes: Axes, side: str, columns: int) -> None:
+    """Explain what is in one panel above ("upper") or below ("lower") all panels."""
     with mpl.rc_context(_SETTINGS):
-        fig.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
+        fig.legend(*axes.get_legend_handles_labels(), loc=f"outside {side} center", ncols=columns)
 
 
 def legend(axes: Axes, **options: object) -> None:
