@@ -87,23 +87,25 @@ class PosteriorAnalysis(eqx.Module):
 
         Args:
             order: 0 for the theory of infinite width, 1 for that to first order.
-            statistic: "mean", or "variance" from network to network.
+            statistic: "mean" or "variance" of the outputs.
 
         Returns:
             The z-scores, without entries that are exact, such as the mean at a training input
-            when there is no noise. All points come from the same networks, so that they move
+            when there is no noise, or of which no error is known. All points come from the same networks, so that they move
             together: the root mean square scatters more than that of independent numbers.
         """
         if statistic not in get_args(Statistic):
             raise ValueError(f"statistic: wanted 'mean' or 'variance', got {statistic!r}.")
         theory = np.asarray(getattr(self._theory(order), statistic))[self.at]
         error = getattr(self.sampled, f"{statistic}_error")
-        known = error > EXACT * error.max()
+        finite = np.isfinite(error)
+        known = finite & (error > EXACT * error[finite].max(initial=0.0))
         return ((getattr(self.sampled, statistic) - theory)[known]) / error[known]
 
     def rms_z(self, order: int, statistic: Statistic = "mean") -> float:
-        """Return the root mean square of `z`."""
-        return float(np.sqrt(np.mean(self.z(order, statistic) ** 2)))
+        """Return the root mean square of `z`, NaN if too few networks count to know any error."""
+        z = self.z(order, statistic)
+        return float(np.sqrt(np.mean(z**2))) if len(z) else float("nan")
 
     def evidence_z(self, order: int) -> float:
         """Return (networks - theory) / standard error of the log-evidence."""

@@ -161,6 +161,6 @@ def _changes(axes: Axes, found: PosteriorAnalysis, output: int) -> None:
 
 
 def _mean_and_sigma(theory, output: int) -> tuple[np.ndarray, np.ndarray]:
-    # Rounding leaves a variance of zero, at an exact label, a little below it.
+    # Rounding, or a first order out of its range, leaves a variance below zero.
     variance = np.maximum(np.asarray(theory.variance)[:, output], 0.0)
     return np.asarray(theory.mean)[:, output], np.sqrt(variance)

@@ -81,8 +81,9 @@ def panels(
 
 def legend_outside(fig: Figure, axes: Axes, side: str, columns: int) -> None:
     """Explain what is in one panel above ("upper") or below ("lower") all panels."""
+    place: Any = f"outside {side} center"
     with mpl.rc_context(_SETTINGS):
-        fig.legend(*axes.get_legend_handles_labels(), loc=f"outside {side} center", ncols=columns)
+        fig.legend(*axes.get_legend_handles_labels(), loc=place, ncols=columns)
 
 
 def legend(axes: Axes, **options: object) -> None:
