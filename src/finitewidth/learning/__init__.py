@@ -6,10 +6,10 @@ from finitewidth.learning.gradient_descent import (
     gradient_descent,
     gradient_descent_optimizer,
     gradient_step,
-    tensorial_learning_rates,
 )
-from finitewidth.learning.losses import Loss, cross_entropy, loss_of, mean_squared_error
 from finitewidth.learning.objectives import log_prior, map_objective, negative_log_likelihood
+from finitewidth.network.descent import tensorial_learning_rates
+from finitewidth.network.losses import Loss, cross_entropy, loss_of, mean_squared_error
 
 __all__ = [
     "FirstOrderChange",

@@ -15,14 +15,14 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from finitewidth.ensemble.empirical_ntk import empirical_ntk
-from finitewidth.learning.losses import Loss, check_targets, loss_of
 from finitewidth.network import MLP, Parameters
+from finitewidth.network.descent import check_step
+from finitewidth.network.losses import Loss, check_targets, loss_of
 from finitewidth.precision import in_double_precision
-from finitewidth.validation import check_inputs, is_concrete
+from finitewidth.validation import check_inputs
 
 
 class FirstOrderChange(eqx.Module):
@@ -117,13 +117,3 @@ def first_order_change(
         ntk=H,
         error_factor=error,
     )
-
-
-def check_step(eta: ArrayLike) -> Float[Array, ""]:
-    """Return a learning rate, or say that it is no finite number >= 0."""
-    step = jnp.asarray(eta, dtype=float)
-    if step.ndim:
-        raise ValueError(f"eta: wanted one number, got shape {step.shape}.")
-    if is_concrete(step) and not (np.isfinite(step) and step >= 0):
-        raise ValueError(f"eta: wanted a finite learning rate >= 0, got {eta}.")
-    return step

@@ -4,8 +4,7 @@ r"""Gradient descent of real networks with the learning-rate tensor of PDLT chap
     W^(l) <- W^(l) - eta (lambda_W^(l)/n_{l-1}) dL/dW^(l)             PDLT (7.8), (7.11), (8.6)
 
 with L the sum over the samples of a batch: all of them, PDLT (7.10), or some, drawn without
-replacement until all were used (stochastic gradient descent). The tensor is an Optax transformation
-of gradients, so that it can stand before or after any other.
+replacement until all were used (stochastic gradient descent).
 """
 
 from collections.abc import Callable
@@ -18,9 +17,9 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from finitewidth.ensemble.empirical_ntk import check_parameters
-from finitewidth.learning.first_order import check_step
-from finitewidth.learning.losses import Loss, check_targets, loss_of
 from finitewidth.network import MLP, Parameters
+from finitewidth.network.descent import batch_of_step, check_step, tensorial_learning_rates
+from finitewidth.network.losses import Loss, check_targets, loss_of
 from finitewidth.precision import in_double_precision
 from finitewidth.validation import check_count, check_inputs
 
@@ -44,37 +43,6 @@ class Training(eqx.Module):
             return f"Training of networks, losses of shape {self.losses.shape}"
         first, last = float(self.losses[0]), float(self.losses[-1])
         return f"Training, {self.losses.size - 1} steps: loss {first:.6g} -> {last:.6g}"
-
-
-def tensorial_learning_rates(net: MLP) -> optax.GradientTransformation:
-    """Return the learning-rate tensor of a network as an Optax transformation, PDLT (8.6).
-
-    It multiplies gradients by lambda_b^(l) and lambda_W^(l)/n_{l-1}; -eta is not in it.
-
-    Args:
-        net: the network.
-
-    Returns:
-        A transformation of trees of the shape of `net.init(key)`, without state.
-
-    Example:
-        >>> import optax
-        >>> net = MLP(widths=(3, 8, 1), activation="relu", C_W=2.0)
-        >>> optimizer = optax.chain(
-        ...     tensorial_learning_rates(net), optax.trace(decay=0.9), optax.scale(-0.1)
-        ... )
-    """
-
-    def scaled(gradients: Parameters, params: Parameters | None = None) -> Parameters:
-        del params
-        return tuple(
-            type(layer)(layer.b * lambda_b, layer.W * (lambda_W / n_in))
-            for layer, lambda_b, lambda_W, n_in in zip(
-                gradients, net.lambda_b, net.lambda_W, net.widths[:-1], strict=True
-            )
-        )
-
-    return optax.stateless(scaled)  # pyright: ignore[reportArgumentType]
 
 
 @in_double_precision
@@ -210,7 +178,6 @@ def _train(
     optimizer: optax.GradientTransformation | None,
 ) -> Training:
     samples = x.shape[0]
-    batches = samples // size
     # Made here: a new one for each call would be compiled for each call.
     rule = _descent(net, eta) if optimizer is None else optimizer
 
@@ -226,8 +193,7 @@ def _train(
         seen = look(params)
         rows = None
         if size < samples:
-            order = jax.random.permutation(jax.random.fold_in(key, t // batches), samples)
-            rows = jax.lax.dynamic_slice_in_dim(order, (t % batches) * size, size)
+            rows = batch_of_step(key, t, samples, size)
         gradients = jax.grad(of_batch)(params, rows)
         updates, memory = rule.update(gradients, memory, params)  # pyright: ignore[reportArgumentType]
         return (optax.apply_updates(params, updates), memory), seen  # pyright: ignore[reportReturnType, reportArgumentType]

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from finitewidth.ensemble.empirical_ntk import check_parameters
-from finitewidth.learning.losses import check_targets, mean_squared_error
 from finitewidth.network import MLP, Parameters
+from finitewidth.network.losses import check_targets, mean_squared_error
 from finitewidth.precision import in_double_precision
 from finitewidth.validation import check_inputs, is_concrete
 
