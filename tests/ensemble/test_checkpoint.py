@@ -204,7 +204,7 @@ def test_a_damaged_file_is_refused_and_left_alone(tmp_path, damage):
     else:
         path.write_bytes({"cut": whole[: len(whole) // 2], "text": b"hello", "empty": b""}[damage])
     left = path.read_bytes()
-    with pytest.raises(ValueError, match="wanted a file written by `measure`"):
+    with pytest.raises(ValueError, match="wanted a file written by an earlier run"):
         run(100, path)
     assert path.read_bytes() == left
 

@@ -17,8 +17,12 @@ import numpy as np
 
 from finitewidth.ensemble.chunk import Sampler
 from finitewidth.ensemble.draw import gram
+from finitewidth.network import MLP
 
 FORMAT = 2
+
+# A function is recognized by its values here.
+PROBE = np.linspace(-3.0, 3.0, 49)
 
 
 class Stored(NamedTuple):
@@ -89,8 +93,8 @@ class Checkpoint:
                 stored = [file[key] for key in file.files if key.startswith("leaf_")]
         except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
             raise ValueError(
-                f"checkpoint: wanted a file written by `measure`, got {self.path}, which cannot be "
-                f"read as one ({error}). Remove it to start over."
+                f"checkpoint: wanted a file written by an earlier run, got {self.path}, which "
+                f"cannot be read as one ({error}). Remove it to start over."
             ) from error
         names = sorted(set(found) | set(self.fingerprint))
         other = [name for name in names if found.get(name) != self.fingerprint.get(name)]
@@ -114,7 +118,6 @@ def fingerprint(sampler: Sampler, key: jax.Array) -> dict[str, str]:
     An activation and a control variate are recognized by their values, not only by their names.
     """
     net = sampler.net
-    probe = np.linspace(-3.0, 3.0, 49)
     start = (
         gram(net.C_b[0], net.C_W[0], sampler.x)[None],
         gram(net.lambda_b[0], net.lambda_W[0], sampler.x)[None],
@@ -125,32 +128,45 @@ def fingerprint(sampler: Sampler, key: jax.Array) -> dict[str, str]:
     ntks = [start]
     for layer_map in [m for o in sampler.observables for m in getattr(o, "ntk_layer_maps", ())]:
         ntks.append(layer_map(*ntks[-1]))
-    parts: dict[str, Any] = {
+    parts = {
         "format": FORMAT,
-        "widths": net.widths,
-        "activation": (net.activation.name, _values(net.activation(probe))),
-        "law": net.law,
-        "C_b": _digest(net.C_b),
-        "C_W": _digest(net.C_W),
-        "lambda_b": _digest(net.lambda_b),
-        "lambda_W": _digest(net.lambda_W),
-        "x": _digest(sampler.x),
-        "key": (str(jax.random.key_impl(key)), _digest(jax.random.key_data(key))),
+        **network_parts(net),
+        "x": digest(sampler.x),
+        "key": key_part(key),
         "observables": [o.name for o in sampler.observables],
         "method": sampler.method,
         "chunk_size": sampler.chunk_size,
-        "control_variate": [_values(kernel) for kernel in kernels[1:]],
-        "ntk_control_variate": [_values(both) for both in ntks[1:]],
+        "control_variate": [rounded_digest(kernel) for kernel in kernels[1:]],
+        "ntk_control_variate": [rounded_digest(both) for both in ntks[1:]],
     }
     return {name: json.dumps(part) for name, part in parts.items()}
 
 
-def _values(array: Any) -> str:
-    # Another machine may round the last digits of a function differently.
+def network_parts(net: MLP) -> dict[str, Any]:
+    """Return what makes a network specification the one it is, name by name."""
+    return {
+        "widths": net.widths,
+        "activation": (net.activation.name, rounded_digest(net.activation(PROBE))),
+        "law": net.law,
+        "C_b": digest(net.C_b),
+        "C_W": digest(net.C_W),
+        "lambda_b": digest(net.lambda_b),
+        "lambda_W": digest(net.lambda_W),
+    }
+
+
+def key_part(key: jax.Array) -> tuple[str, str]:
+    """Return what makes a random key the one it is."""
+    return str(jax.random.key_impl(key)), digest(jax.random.key_data(key))
+
+
+def rounded_digest(array: Any) -> str:
+    """Return a digest of values of a function; another machine may round their last digits."""
     return hashlib.sha256(" ".join(f"{v:.9e}" for v in np.ravel(array)).encode()).hexdigest()[:16]
 
 
-def _digest(array: Any) -> str:
+def digest(array: Any) -> str:
+    """Return a digest of every bit of an array."""
     array = np.ascontiguousarray(array)
     content = f"{array.dtype}{array.shape}".encode() + array.tobytes()
     return hashlib.sha256(content).hexdigest()[:16]

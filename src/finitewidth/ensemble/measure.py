@@ -8,31 +8,25 @@ numbers however many devices there are and however often the run was interrupted
 """
 
 import os
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, get_args
+from collections.abc import Sequence
+from typing import get_args
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float, PRNGKeyArray
 
-from finitewidth.ensemble.checkpoint import Checkpoint, Stored, fingerprint
-from finitewidth.ensemble.chunk import Method, Sampler, choose_chunk_size, merge_states
+from finitewidth.ensemble.checkpoint import Checkpoint, fingerprint
+from finitewidth.ensemble.chunk import Method, Sampler, choose_chunk_size
 from finitewidth.ensemble.control_variates import LayerMap, NtkLayerMap
 from finitewidth.ensemble.draw import Detail
 from finitewidth.ensemble.estimate import Estimate, Measurement
 from finitewidth.ensemble.observable import Observable
 from finitewidth.ensemble.observables import ARGUMENTS, build_observables
+from finitewidth.ensemble.stream import ProgressReport, fold, progress_report
 from finitewidth.network import MLP
 from finitewidth.precision import in_double_precision
 from finitewidth.validation import check_count, check_inputs
-
-State = dict[str, Any]
-ProgressReport = Callable[[int, int], None]
 
 
 @in_double_precision
@@ -118,8 +112,9 @@ def measure(
     size = choose_chunk_size(net, x.shape[0], chosen, method, chunk_size)
     key = as_key(key)
     sampler = Sampler(net, x, chosen, None, method, size)
-    with _progress_report(progress, samples) as report:
-        sampler, state = _run(sampler, key, samples, checkpoint, checkpoint_seconds, report)
+    file = None if checkpoint is None else Checkpoint(checkpoint, fingerprint(sampler, key))
+    with progress_report(progress, samples) as report:
+        sampler, state = fold(sampler, key, samples, file, checkpoint_seconds, report)
     fan_in = np.asarray(net.widths[:-1], dtype=float)
     estimates = {
         o.name: o.estimate(state[o.name], fan_in, jax.device_get(sampler.reference)) for o in chosen
@@ -127,75 +122,6 @@ def measure(
     for name, estimate in estimates.items():
         _check_finite(name, estimate)
     return Measurement(estimates, method, net.widths)
-
-
-def _run(
-    sampler: Sampler,
-    key: PRNGKeyArray,
-    samples: int,
-    path: str | os.PathLike[str] | None,
-    seconds: float,
-    report: ProgressReport,
-) -> tuple[Sampler, State]:
-    """Fold all chunks, going on from a checkpoint if there is one."""
-    size = sampler.chunk_size
-    whole, rest = divmod(samples, size)
-    file = None if path is None else Checkpoint(path, fingerprint(sampler, key))
-    stored = None if file is None else file.load(_shapes(sampler, key))
-    if stored is None:
-        sampler = sampler.pilot(key)
-        folded, done = None, 0
-    else:
-        sampler = eqx.tree_at(
-            lambda s: s.reference, sampler, stored.reference, is_leaf=lambda node: node is None
-        )
-        folded, done = stored.state, stored.chunks
-    if done > whole:
-        raise ValueError(
-            f"checkpoint: {path} already holds {done * size} networks; "
-            f"wanted samples of at least that, got {samples}."
-        )
-    saved = time.monotonic()
-    report(done * size, samples)
-    for state in _states(sampler, key, range(done, whole)):
-        folded = state if folded is None else merge_states([folded, state])
-        done += 1
-        if file is not None and (done == whole or time.monotonic() - saved >= seconds):
-            file.save(Stored(done, folded, sampler.reference))
-            saved = time.monotonic()
-        report(done * size, samples)
-    if rest:
-        # A part of a chunk is not kept on disk: a longer run needs that chunk as a whole.
-        part = jax.device_get(sampler(key, whole, rest))
-        folded = part if folded is None else merge_states([folded, part])
-        report(samples, samples)
-    assert folded is not None
-    return sampler, folded
-
-
-def _states(sampler: Sampler, key: PRNGKeyArray, numbers: range) -> Iterator[State]:
-    """Compute chunks on all local devices and hand them over in order."""
-    devices = jax.local_devices()
-    arrays, rest = eqx.partition(sampler, eqx.is_array)
-    placed = [
-        (eqx.combine(jax.device_put(arrays, device), rest), jax.device_put(key, device))
-        for device in devices[: max(1, len(numbers))]
-    ]
-    waiting: deque[State] = deque()
-    for number in numbers:
-        local_sampler, local_key = placed[number % len(placed)]
-        waiting.append(local_sampler(local_key, number))
-        if len(waiting) > len(placed):
-            yield jax.device_get(waiting.popleft())
-    while waiting:
-        yield jax.device_get(waiting.popleft())
-
-
-def _shapes(sampler: Sampler, key: PRNGKeyArray) -> tuple[Any, Any]:
-    """Return state and reference of a run as shapes, without computing them."""
-    ready = eqx.filter_eval_shape(lambda s, k: s.pilot(k), sampler, key)
-    state = eqx.filter_eval_shape(lambda s, k: s(k, 0), ready, key)
-    return state, ready.reference
 
 
 def _check_method(net: MLP, method: str, observables: tuple[Observable, ...]) -> None:
@@ -243,29 +169,3 @@ def _check_finite(name: str, estimate: Estimate) -> None:
             f"{name}: not finite from layer {int(np.argmin(layers)) + 1} on: signals overflow with "
             "depth. Wanted C_W and C_b nearer to criticality, or fewer layers."
         )
-
-
-@contextmanager
-def _progress_report(progress: bool | ProgressReport, samples: int) -> Iterator[ProgressReport]:
-    if callable(progress):
-        yield progress
-    elif not progress:
-        yield lambda done, total: None
-    else:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        columns = (
-            TextColumn("networks"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, transient=True) as bar:
-            task = bar.add_task("networks", total=samples)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
