@@ -1,6 +1,6 @@
-"""Real networks, measured: samplers, mergeable statistics, standard errors, checkpoints."""
+"""Real networks, measured and trained: samplers, mergeable statistics, checkpoints."""
 
-from finitewidth.ensemble.accumulator import Moments, ProductSums
+from finitewidth.ensemble.accumulator import CentralProducts, Moments, ProductSums
 from finitewidth.ensemble.chunk import Sampler, merge_states
 from finitewidth.ensemble.conditional_ntk import draw_with_ntk
 from finitewidth.ensemble.control_variates import LayerMap, NtkLayerMap
@@ -11,9 +11,13 @@ from finitewidth.ensemble.measure import measure
 from finitewidth.ensemble.metric_chain import draw_by_chain, square_root
 from finitewidth.ensemble.observables import observable_names
 from finitewidth.ensemble.richardson import measure_extrapolated, richardson, scaled
+from finitewidth.ensemble.train import train, trainer
+from finitewidth.ensemble.trained import TrainedEnsemble
+from finitewidth.ensemble.trainer import TrainedNetworks, Trainer
 from finitewidth.ensemble.weights import draw_by_weights
 
 __all__ = [
+    "CentralProducts",
     "Draw",
     "Estimate",
     "LayerMap",
@@ -22,6 +26,9 @@ __all__ = [
     "NtkLayerMap",
     "ProductSums",
     "Sampler",
+    "TrainedEnsemble",
+    "TrainedNetworks",
+    "Trainer",
     "draw_by_chain",
     "draw_by_weights",
     "draw_with_ntk",
@@ -34,4 +41,6 @@ __all__ = [
     "richardson",
     "scaled",
     "square_root",
+    "train",
+    "trainer",
 ]

@@ -8,7 +8,10 @@ n = n_a + n_b .$$
 
 Covariances of a vector $d$ are kept as sums of products about a reference that is fixed for the
 whole run, $\sum d_p d_q$, $\sum d_p^2 d_q$, $\sum d_p^2 d_q^2$: sums merge by addition, and the
-distance of the reference from the mean is removed at the end by exact algebra.
+distance of the reference from the mean is removed at the end by exact algebra. Where no reference
+is known beforehand, the same sums are kept about the running mean: with the means of both parts
+moved to $m$ by $\delta$, $\sum(c_p+\delta_p)^2(c_q+\delta_q)^2$ and its fellows are polynomials in
+the old sums.
 
 Merging is not associative to the last bit, so a run folds its chunks in one fixed order.
 """
@@ -163,3 +166,87 @@ class ProductSums(eqx.Module):
         )
         spread = np.maximum(central_fourth - central**2, 0.0)
         return Covariance(central * count / (count - 1.0), np.sqrt(spread / (count - 1.0)))
+
+
+class CentralProducts(eqx.Module):
+    """Mean of a vector over networks and sums of products of its distances c from that mean.
+
+    Attributes:
+        count: number of networks; may be 0.
+        mean: shape (..., P).
+        second: sum of c_p c_q, shape (..., P, P).
+        third: sum of c_p^2 c_q, shape (..., P, P).
+        fourth: sum of c_p^2 c_q^2, shape (..., P, P).
+    """
+
+    count: Float[Array, ""]
+    mean: Float[Array, "*batch P"]
+    second: Float[Array, "*batch P P"]
+    third: Float[Array, "*batch P P"]
+    fourth: Float[Array, "*batch P P"]
+
+    @staticmethod
+    def of(values: Float[Array, "B *batch P"], present: Float[Array, " B"]) -> "CentralProducts":
+        """Take the mean and the products of a batch of networks.
+
+        Args:
+            values: per-network vectors, networks along the leading axis; finite.
+            present: 1 for a network that counts, 0 for one that does not.
+
+        Returns:
+            The sums; a number that is the same in every network has exactly that mean and exactly
+            zero products.
+
+        Example:
+            >>> import numpy as np
+            >>> sums = CentralProducts.of(np.array([[1.0], [2.0], [6.0]]), np.ones(3))
+            >>> sums.covariance().value.tolist()
+            [[7.0]]
+        """
+        count = jnp.sum(present)
+        # Distances from a network that counts keep digits, and make constants exact.
+        start = jnp.asarray(values)[jnp.argmax(present)]
+        mean = start + jnp.tensordot(present, values - start, axes=1) / jnp.maximum(count, 1.0)
+        sums = ProductSums.of(values - mean, present)
+        return CentralProducts(count, mean, sums.second, sums.third, sums.fourth)
+
+    def about(self, mean: Float[Array, "*batch P"]) -> "CentralProducts":
+        """Return the same sums about another point than the mean."""
+        shift = self.mean - mean
+        p, q = shift[..., :, None], shift[..., None, :]
+        squares = np.einsum("...pp->...p", self.second)
+        first, last = squares[..., :, None], squares[..., None, :]
+        return CentralProducts(
+            self.count,
+            mean,
+            self.second + self.count * p * q,
+            self.third + q * first + 2.0 * p * self.second + self.count * p**2 * q,
+            self.fourth
+            + 2.0 * q * self.third
+            + 2.0 * p * np.swapaxes(self.third, -1, -2)
+            + q**2 * first
+            + p**2 * last
+            + 4.0 * p * q * self.second
+            + self.count * p**2 * q**2,
+        )
+
+    def merge(self, other: "CentralProducts") -> "CentralProducts":
+        """Return the sums over both ensembles together."""
+        count = self.count + other.count
+        mean = self.mean + (other.mean - self.mean) * (other.count / np.maximum(count, 1.0))
+        a, b = self.about(mean), other.about(mean)
+        return CentralProducts(
+            count, mean, a.second + b.second, a.third + b.third, a.fourth + b.fourth
+        )
+
+    def standard_error(self) -> Float[np.ndarray, "*batch P"]:
+        """Return the standard error of the mean."""
+        count = np.asarray(self.count)
+        squares = np.einsum("...pp->...p", np.asarray(self.second))
+        return np.sqrt(np.maximum(squares, 0.0) / ((count - 1.0) * count))
+
+    def covariance(self) -> Covariance:
+        """Return the unbiased covariance and its standard error, as `ProductSums.covariance`."""
+        zero = np.zeros_like(np.asarray(self.mean))
+        sums = ProductSums(self.count, zero, self.second, self.third, self.fourth)  # pyright: ignore[reportArgumentType]
+        return sums.covariance()
