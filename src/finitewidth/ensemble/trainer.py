@@ -114,7 +114,8 @@ class Trainer(eqx.Module):
             start from the same networks, whatever their optimizers are.
         """
         size = self.chunk_size if size is None else size
-        return _networks(self, key, jnp.asarray(number, int), jnp.asarray(size, int))
+        params, keys = _draw(self.net, key, jnp.asarray(number, int), self.chunk_size)
+        return _train(self, params, keys, jnp.asarray(size, int))
 
     @in_double_precision
     def __call__(
@@ -130,14 +131,23 @@ class Trainer(eqx.Module):
         return self
 
 
+# Drawing and training are compiled apart: other ways to train the same network use the compiled
+# draw again.
 @eqx.filter_jit
-def _networks(trainer: Trainer, key: PRNGKeyArray, number: Array, size: Array) -> TrainedNetworks:
+def _draw(net: MLP, key: PRNGKeyArray, number: Array, size: int) -> tuple[Parameters, PRNGKeyArray]:
+    """Return the parameters of a chunk and a key for the batches of every network."""
+    numbers = number * size + jnp.arange(size)
+    keys = jax.vmap(lambda k: jax.random.split(jax.random.fold_in(key, k)))(numbers)
+    return jax.vmap(net.init)(keys[:, 0]), keys[:, 1]
+
+
+@eqx.filter_jit
+def _train(
+    trainer: Trainer, params: Parameters, keys: PRNGKeyArray, size: Array
+) -> TrainedNetworks:
     net, descent, predict = trainer.net, trainer.descent, trainer.linearization
     N = descent.x.shape[0]
     inputs = jnp.concatenate([descent.x, trainer.x_test])
-    numbers = number * trainer.chunk_size + jnp.arange(trainer.chunk_size)
-    keys = jax.vmap(lambda k: jax.random.split(jax.random.fold_in(key, k)))(numbers)
-    params = jax.vmap(net.init)(keys[:, 0])
     linear = predict is not None and predict.needs_ntk
 
     def before(params: Parameters) -> tuple[Array, Array, Array | None]:
@@ -156,8 +166,7 @@ def _networks(trainer: Trainer, key: PRNGKeyArray, number: Array, size: Array) -
         return z, eta, None if predict is None else predict(ntk, z, descent.y)
 
     initial, eta, linearized = jax.vmap(before)(params)
-    eta = jnp.broadcast_to(eta, numbers.shape)
-    done = descend(net, descent, params, eta, keys[:, 1], size)
+    done = descend(net, descent, params, eta, keys, size)
     outputs = jax.vmap(lambda p: net.apply(p, inputs))(done.params)
     return TrainedNetworks(
         initial=initial[:, N:],
