@@ -135,3 +135,24 @@ def test_known_functions_keep_their_closed_forms():
 def test_bad_activations_are_refused_in_words(what, error, message):
     with pytest.raises(error, match=message):
         activation(what)
+
+
+@pytest.mark.parametrize(
+    ("name", "powers"),
+    [
+        ("tanh", (1, 2)),
+        ("linear", (1, 2)),
+        ("gelu", (1, 2)),
+        ("relu", (0.5, 1)),
+        ("leaky_relu(0.3)", (0.5, 1)),
+        ("abs", (0.5, 1)),
+        ("hard_tanh", (0.5, 1)),
+        ("hard_swish", (0.5, 1)),
+        ("selu", (0.5, 1)),
+        ("elu(0.5)", (0.5, 1)),
+        ("elu", (1, 1.5)),
+        ("softsign", (1, 1.5)),
+    ],
+)
+def test_powers_of_width_follow_the_first_derivative_that_jumps(name, powers):
+    assert activation(name).width_powers == powers

@@ -6,6 +6,7 @@ compiled function. Closed forms of its Gaussian expectations live with the expec
 `finitewidth.gaussian`, and are chosen by the class of the activation.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -72,8 +73,36 @@ class Activation(ABC):
         # Adding 0.0 turns the -0.0 of an odd derivative into 0.0.
         return tuple(float(sigma_p) + 0.0 for sigma_p in _derivatives_at_zero(self, order))
 
+    @property
+    @in_double_precision
+    def width_powers(self) -> tuple[float, float]:
+        """The first two powers of 1/width in which trained ensembles approach infinite width.
+
+        (1, 2) for smooth activations. A neuron whose preactivation starts within one step,
+        O(n^(-1/2)), of a jump of the m-th derivative follows the linearized motion only up to
+        O(n^(-m/2)): (1/2, 1) for m = 1 (ReLU), (1, 3/2) for m = 2 or 3 (softsign).
+
+        Example:
+            >>> from finitewidth.activations import activation
+            >>> activation("tanh").width_powers, activation("relu").width_powers
+            ((1.0, 2.0), (0.5, 1.0))
+        """
+        for order in (1, 2, 3):
+            for kink in self.kinks:
+                below, above = (float(s) for s in self.derivative(jnp.array(sides_of(kink)), order))
+                if abs(above - below) > 1e-12 * max(abs(below), abs(above), 1e-3):
+                    return (0.5, 1.0) if order == 1 else (1.0, 1.5)
+        return (1.0, 2.0)
+
     def __str__(self) -> str:
         return self.name
+
+
+def sides_of(kink: float) -> tuple[float, float]:
+    """Return the nearest numbers on both sides, but nothing subnormal next to zero."""
+    if kink == 0.0:
+        return -1e-100, 1e-100
+    return math.nextafter(kink, -math.inf), math.nextafter(kink, math.inf)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -12,9 +12,11 @@ from finitewidth.ensemble.metric_chain import draw_by_chain, square_root
 from finitewidth.ensemble.observables import observable_names
 from finitewidth.ensemble.richardson import measure_extrapolated, richardson, scaled
 from finitewidth.ensemble.train import train, trainer
+from finitewidth.ensemble.train_extrapolated import TrainedLimit, train_extrapolated
 from finitewidth.ensemble.trained import TrainedEnsemble
 from finitewidth.ensemble.trainer import TrainedNetworks, Trainer
 from finitewidth.ensemble.weights import draw_by_weights
+from finitewidth.ensemble.width_fit import WidthFit, fit_widths
 
 __all__ = [
     "CentralProducts",
@@ -27,12 +29,15 @@ __all__ = [
     "ProductSums",
     "Sampler",
     "TrainedEnsemble",
+    "TrainedLimit",
     "TrainedNetworks",
     "Trainer",
+    "WidthFit",
     "draw_by_chain",
     "draw_by_weights",
     "draw_with_ntk",
     "empirical_ntk",
+    "fit_widths",
     "measure",
     "measure_extrapolated",
     "merge_states",
@@ -42,5 +47,6 @@ __all__ = [
     "scaled",
     "square_root",
     "train",
+    "train_extrapolated",
     "trainer",
 ]

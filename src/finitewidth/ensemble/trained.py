@@ -98,7 +98,7 @@ class TrainedEnsemble(eqx.Module):
 
     def estimates(self) -> dict[str, Estimate]:
         """Return all estimates by name."""
-        fields = {name: getattr(self, name) for name in _DIMENSIONS}
+        fields = {name: getattr(self, name) for name in DIMENSIONS}
         return {name: value for name, value in fields.items() if value is not None}
 
     def to_xarray(self) -> "xarray.Dataset":
@@ -113,11 +113,11 @@ class TrainedEnsemble(eqx.Module):
 
         variables: dict[str, Any] = {}
         for name, estimate in self.estimates().items():
-            dims = _DIMENSIONS[name]
+            dims = DIMENSIONS[name]
             variables[name] = (dims, np.asarray(estimate.value))
             variables[f"{name}_standard_error"] = (dims, np.asarray(estimate.standard_error))
         if self.limit is not None:
-            variables["limit"] = (_DIMENSIONS["mean"], self.limit)
+            variables["limit"] = (DIMENSIONS["mean"], self.limit)
         dataset = xarray.Dataset(variables)
         attributes = {
             "widths": list(self.widths),
@@ -152,7 +152,8 @@ class TrainedEnsemble(eqx.Module):
 
 
 _MATRIX = ("output_1", "output_2", "test_1", "test_2")
-_DIMENSIONS: dict[str, tuple[str, ...]] = {
+#: The labelled dimensions of every estimate.
+DIMENSIONS: dict[str, tuple[str, ...]] = {
     "mean": ("test", "output"),
     "covariance": _MATRIX,
     "initial_mean": ("test", "output"),

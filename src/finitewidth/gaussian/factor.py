@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from finitewidth.activations import Activation
+from finitewidth.activations.base import sides_of
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _jumps(factor: Factor) -> tuple[tuple[float, tuple[float, ...]], ...]:
     found = []
     with jax.ensure_compile_time_eval():
         for kink in factor.kinks:
-            ends = jnp.asarray(_neighbours(kink))
+            ends = jnp.asarray(sides_of(kink))
             sizes = []
             for n in range(factor.order):
                 below, above = map(
@@ -145,10 +146,3 @@ def _jumps(factor: Factor) -> tuple[tuple[float, tuple[float, ...]], ...]:
                 sizes.append(above - below if abs(above - below) > rounding else 0.0)
             found.append((kink, tuple(sizes)))
     return tuple(found)
-
-
-def _neighbours(kink: float) -> tuple[float, float]:
-    # One-sided limits: the nearest numbers, but nothing subnormal next to zero.
-    if kink == 0.0:
-        return -1e-100, 1e-100
-    return math.nextafter(kink, -math.inf), math.nextafter(kink, math.inf)
