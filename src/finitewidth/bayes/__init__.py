@@ -8,6 +8,7 @@ from finitewidth.bayes.evidence import (
     two_input_log_evidence,
 )
 from finitewidth.bayes.feature_update import FeatureUpdate, feature_update
+from finitewidth.bayes.infinite_width import InfiniteWidthPosterior, infinite_width_posterior
 from finitewidth.bayes.optimum import EvidenceOptimum, optimize_evidence
 from finitewidth.bayes.posterior import ExpansionWarning, Posterior, posterior
 from finitewidth.bayes.sampling import (
@@ -24,12 +25,14 @@ __all__ = [
     "EvidenceOptimum",
     "ExpansionWarning",
     "FeatureUpdate",
+    "InfiniteWidthPosterior",
     "Posterior",
     "SampledPosterior",
     "compare",
     "expansion_parameter",
     "feature_update",
     "importance_sample",
+    "infinite_width_posterior",
     "log_evidence",
     "nuts_sample",
     "optimize_evidence",

@@ -73,10 +73,10 @@ def output_metric(
         ValueError: if the method is unknown.
     """
     n = net.widths[-2]
-    if choose_method(method, x.shape[0]) == "dense":
-        # A test input that is a training input is that input, to the last digit.
-        distinct, where = np.unique(np.asarray(x), axis=0, return_inverse=True)
-        where = where.ravel()
+    # A test input that is a training input is that input, to the last digit.
+    distinct, where = np.unique(np.asarray(x), axis=0, return_inverse=True)
+    where = where.ravel()
+    if choose_method(method, distinct.shape[0]) == "dense":
         pre = preactivations(net, distinct, order=1, points=points)
         assert pre.vertex is not None
         kernel, mean = (M[-1][where][:, where] for M in (pre.kernel, pre.metric))

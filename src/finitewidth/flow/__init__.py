@@ -14,6 +14,7 @@ from finitewidth.flow.correlators import (
     metric_moment,
     neuron_correlator,
 )
+from finitewidth.flow.cross_kernel import cross_kernel, kernel_diagonal
 from finitewidth.flow.deep_kernel import DeepKernel, deep_kernel
 from finitewidth.flow.depth_fits import FittedExponent, PowerLaw, fit_power_law, fitted_exponents
 from finitewidth.flow.effective_action import EffectiveAction, effective_action
@@ -80,6 +81,7 @@ __all__ = [
     "asymptotic_tuning",
     "connected_four_point",
     "correlator_from_metric_moments",
+    "cross_kernel",
     "crossover_depth",
     "decaying_ntk",
     "deep_kernel",
@@ -91,6 +93,7 @@ __all__ = [
     "fitted_exponents",
     "gradient_health",
     "hyperparameter_shift",
+    "kernel_diagonal",
     "kernel_map",
     "layer_maps",
     "layerwise_tuning",

@@ -1,0 +1,1 @@
+"""Other people's conventions: what the theory predicts, in the shape that other packages expect."""
