@@ -93,9 +93,12 @@ def test_the_sums_are_those_of_networks_one_by_one(monkeypatch, net, n, noise, s
         assert found.log_evidence < -1000
     if net is not NET:
         assert 20 < np.isinf(networks[0]).sum() < samples - 100
+    # Log weights of size 3000 from matrices of condition 1e4 are known to 3e-9, by either road, and
+    # so are the weights to a relative 3e-9; the largest of them decide.
+    rtol = 1e-7 if scale == 25.0 else 1e-8
     for name in STATISTICS:
         value, error = getattr(found, name), getattr(found, f"{name}_error")
-        np.testing.assert_allclose(value, wanted[name], rtol=1e-8, atol=1e-9, err_msg=name)
+        np.testing.assert_allclose(value, wanted[name], rtol=rtol, atol=rtol / 10, err_msg=name)
         if scale == 1.0 and name != "effective_samples":
             spread = np.std([one[name] for one in left_out], axis=0) * np.sqrt(63)
             np.testing.assert_allclose(error, spread, rtol=1e-6, atol=1e-10, err_msg=name)
@@ -317,3 +320,30 @@ def test_bad_input_is_named(change, message):
 def test_labels_must_be_numbers():
     with pytest.raises(TypeError, match="y: wanted real numbers"):
         importance_sample(NET, X, np.array([["a", "b"]] * 3), TESTS)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(importance, "_chunk_size", lambda *_: 100)
+    net = MLP((2, 6, 1), "tanh", C_b=0.2, C_W=1.5)
+    problem = (net, [[1.0, 0.4], [-0.3, 0.8]], [0.6, -0.2], [[0.5, 0.5]], 0.1)
+    whole = importance_sample(*problem, samples=450, key=3)
+    path = tmp_path / "run.npz"
+    told = []
+
+    def interrupt(done, samples):
+        told.append((done, samples))
+        if done == 200:
+            raise KeyboardInterrupt
+
+    options = {"key": 3, "checkpoint": path, "checkpoint_seconds": 0.0}
+    with pytest.raises(KeyboardInterrupt):
+        importance_sample(*problem, samples=450, progress=interrupt, **options)
+    again = importance_sample(
+        *problem, samples=450, progress=lambda *now: told.append(now), **options
+    )
+    assert told == [(n, 450) for n in (0, 100, 200, 200, 300, 400, 450)]
+    assert again.log_evidence == whole.log_evidence
+    np.testing.assert_array_equal(again.covariance, whole.covariance)
+    np.testing.assert_array_equal(again.feature_shift_error, whole.feature_shift_error)
+    with pytest.raises(ValueError, match="belongs to another run, which differs in noise"):
+        importance_sample(*problem[:-1], 0.2, samples=450, **options)

@@ -1,10 +1,17 @@
 """Markov chains over weights find the posterior that weighted draws from the prior find."""
 
+import warnings
+
 import jax
 import numpy as np
 import pytest
 
-from finitewidth.bayes.sampling import ChainPosterior, importance_sample, sample_posterior
+from finitewidth.bayes.sampling import (
+    ChainPosterior,
+    importance_sample,
+    nuts_sample,
+    sample_posterior,
+)
 from finitewidth.bayes.sampling.nuts import _last_layer
 from finitewidth.ensemble import draw_by_chain
 from finitewidth.network import MLP
@@ -89,3 +96,18 @@ def test_bad_input_is_named(change, message):
     arguments = {"net": NET, "x": X, "y": Y, "noise": 0.1, "method": "nuts"} | change
     with pytest.raises(ValueError, match=message):
         sample_posterior(**arguments)
+
+
+def test_progress_and_longer_chains():
+    told = []
+    problem = (NET, X, Y, TESTS, 0.1)
+    options = {"key": 4, "chains": 2, "warmup": 20}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        short = nuts_sample(*problem, 100, progress=lambda *now: told.append(now), **options)
+        odd = nuts_sample(*problem, 150, **options)
+        again = nuts_sample(*problem, 100, **options)
+    assert told == [(0, 200), (200, 200)]
+    assert odd.samples == 150
+    np.testing.assert_array_equal(short.mean, again.mean)
+    assert (short.mean != odd.mean).all()

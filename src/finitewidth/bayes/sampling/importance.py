@@ -12,9 +12,9 @@ and the posterior mean of anything that hidden layers do is $E[w\,O]/E[w]$. All 
 with no expansion in $1/n$.
 """
 
+import json
 import warnings
-from collections.abc import Iterator
-from functools import reduce
+from os import PathLike
 from typing import get_args
 
 import equinox as eqx
@@ -34,9 +34,11 @@ from finitewidth.bayes.sampling.weighted_sums import (
     sum_over_blocks,
 )
 from finitewidth.ensemble import draw_by_chain, draw_by_weights
+from finitewidth.ensemble.checkpoint import FORMAT, Checkpoint, digest, key_part, network_parts
 from finitewidth.ensemble.chunk import DEFAULT_CHUNK_NUMBERS, Method, choose_chunk_size
-from finitewidth.ensemble.measure import ProgressReport, as_key
+from finitewidth.ensemble.measure import as_key
 from finitewidth.ensemble.observables import build_observables
+from finitewidth.ensemble.stream import ProgressReport, fold, progress_report
 from finitewidth.network import MLP
 from finitewidth.precision import in_double_precision
 from finitewidth.validation import check_count
@@ -56,6 +58,8 @@ def importance_sample(
     key: int | PRNGKeyArray = 0,
     method: Method = "chain",
     progress: bool | ProgressReport = False,
+    checkpoint: str | PathLike[str] | None = None,
+    checkpoint_seconds: float = 60.0,
 ) -> SampledPosterior:
     """Return the posterior of finite networks given labels, by weighting draws from the prior.
 
@@ -76,7 +80,10 @@ def importance_sample(
             numbers, and more samples continue the stream of fewer.
         method: `"chain"` draws preactivations layer by layer, cheaper when N + N_test << n;
             `"weights"` draws every weight. The law is the same.
-        progress: show a progress bar, or a function called with (networks done, samples).
+        progress: True for a progress bar, or a function that is told (networks done, samples).
+        checkpoint: a file to keep the run in; a run that was interrupted goes on from there and
+            gives the same numbers to the last bit, and more samples go on from fewer.
+        checkpoint_seconds: least time between two writes of that file.
 
     Returns:
         Mean, covariance, evidence and hidden kernels, with standard errors from a jackknife over
@@ -89,8 +96,9 @@ def importance_sample(
     Raises:
         TypeError, ValueError: for inputs or labels of a wrong shape or not finite, a negative
             noise, weights that are not Gaussian, C_W = 0 above layer 1, an unknown method, fewer
-            than 64 samples, a network that overflows, and labels of density zero or infinity:
-            noise 0 with repeated inputs, with n_{L-1} (+ 1 if the last layer has a bias) below N,
+            than 64 samples, a network that overflows, a checkpoint of another run, and labels of
+            density zero or infinity: noise 0 with repeated inputs, with n_{L-1} (+ 1 if the last
+            layer has a bias) below N,
             or with kernels that are singular in all networks.
 
     Warns:
@@ -111,40 +119,77 @@ def importance_sample(
     check_network(net, inputs[: y.shape[0]], noise)
     key = as_key(key)
     size = _chunk_size(net, inputs.shape[0], y.shape[0], method)
-    numbers = range(-(-samples // size))
-    arguments = (net, inputs, y, jnp.asarray(noise), key)
-    chunks = (
-        jax.device_get(_chunk(*arguments, jnp.asarray(number), jnp.asarray(samples), method, size))
-        for number in _tracked(numbers, size, samples, progress)
-    )
-    sums = reduce(WeightedSums.merge, chunks)
-    return _posterior(sums, net.widths[-1], samples, method, noise)
+    draws = WeightedDraws(net, inputs, y, jnp.asarray(noise), method, size)
+    file = None if checkpoint is None else Checkpoint(checkpoint, draws.fingerprint(key))
+    with progress_report(progress, samples) as report:
+        _, state = fold(draws, key, samples, file, checkpoint_seconds, report)
+    return _posterior(state["sums"], net.widths[-1], samples, method, noise)
+
+
+class WeightedDraws(eqx.Module):
+    """Networks of the prior and the weights that labels give them, chunk by chunk.
+
+    Attributes:
+        net: the network.
+        inputs: observed inputs, then test inputs, shape (D, n_0).
+        y: labels, shape (N, n_L).
+        noise: variance of the observation noise.
+        method: how networks are drawn.
+        chunk_size: networks in a chunk.
+        reference: None, for `ensemble.stream.fold`.
+    """
+
+    net: MLP
+    inputs: Float[Array, "D n0"]
+    y: Float[Array, "N n_L"]
+    noise: Float[Array, ""]
+    method: Method = eqx.field(static=True)
+    chunk_size: int = eqx.field(static=True)
+    reference: None = None
+
+    @in_double_precision
+    def __call__(
+        self, key: PRNGKeyArray, number: ArrayLike, size: ArrayLike | None = None
+    ) -> dict[str, WeightedSums]:
+        """Return the sums of chunk `number`, or of its first `size` networks."""
+        size = self.chunk_size if size is None else size
+        return {"sums": _chunk(self, key, jnp.asarray(number, int), jnp.asarray(size, int))}
+
+    def pilot(self, key: PRNGKeyArray) -> "WeightedDraws":
+        """Return the same draws: they need no reference."""
+        return self
+
+    def fingerprint(self, key: PRNGKeyArray) -> dict[str, str]:
+        """Return what makes a run the run it is, name by name."""
+        parts = {
+            "format": FORMAT,
+            "run": "importance_sample",
+            **network_parts(self.net),
+            "inputs": digest(self.inputs),
+            "y": digest(self.y),
+            "noise": digest(self.noise),
+            "key": key_part(key),
+            "method": self.method,
+            "chunk_size": self.chunk_size,
+        }
+        return {name: json.dumps(part) for name, part in parts.items()}
 
 
 @eqx.filter_jit
-def _chunk(
-    net: MLP,
-    inputs: Float[Array, "D n0"],
-    y: Float[Array, "N n_L"],
-    noise: Float[Array, ""],
-    key: PRNGKeyArray,
-    number: Array,
-    samples: Array,
-    method: Method,
-    size: int,
-) -> WeightedSums:
+def _chunk(draws: WeightedDraws, key: PRNGKeyArray, number: Array, size: Array) -> WeightedSums:
     """Return the sums of chunk `number`, a pure function of the key and that number."""
-    draw = draw_by_chain if method == "chain" else draw_by_weights
-    metric = draw(net, inputs, jax.random.fold_in(key, number), size).metric
-    last = condition_last_layer(metric[:, -1], y, noise)
-    flat = last.mean.reshape(size, -1)
+    net, count = draws.net, draws.chunk_size
+    draw = draw_by_chain if draws.method == "chain" else draw_by_weights
+    metric = draw(net, draws.inputs, jax.random.fold_in(key, number), count).metric
+    last = condition_last_layer(metric[:, -1], draws.y, draws.noise)
+    flat = last.mean.reshape(count, -1)
     C_b, C_W = (C[1:, None, None] for C in (net.C_b, net.C_W))
     features = (metric[:, 1:] - C_b) / C_W
-    network = number * size + jnp.arange(size)
+    position = jnp.arange(count)
     return sum_over_blocks(
         last.log_weight,
-        (network < samples).astype(float),
-        network % BLOCKS,
+        (position < size).astype(float),
+        (number * count + position) % BLOCKS,
         {
             "mean": last.mean,
             "products": flat[:, :, None] * flat[:, None, :],
@@ -225,17 +270,3 @@ def _chunk_size(net: MLP, inputs: int, observed: int, method: Method) -> int:
     outputs = (inputs - observed) * net.widths[-1]
     each = 2 * outputs**2 + 2 * net.depth * inputs**2
     return max(1, min(drawn, DEFAULT_CHUNK_NUMBERS // each))
-
-
-def _tracked(
-    numbers: range, size: int, samples: int, progress: bool | ProgressReport
-) -> Iterator[int]:
-    if progress is True:
-        from rich.progress import track
-
-        yield from track(numbers, "chunks of networks", transient=True)
-        return
-    for number in numbers:
-        yield number
-        if callable(progress):
-            progress(min((number + 1) * size, samples), samples)

@@ -11,24 +11,29 @@ where the labels pull it, so that it works where weighted draws from the prior a
 """
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
 from finitewidth.bayes.sampling.arguments import check_network, check_problem
 from finitewidth.bayes.sampling.last_layer import LastLayer, condition_last_layer
 from finitewidth.bayes.sampling.posterior import SampledMoments
 from finitewidth.ensemble.draw import gram
 from finitewidth.ensemble.measure import as_key
+from finitewidth.ensemble.stream import ProgressReport, progress_report
 from finitewidth.network import MLP, Layer
 from finitewidth.precision import in_double_precision
 from finitewidth.validation import check_count
 
 LARGEST_R_HAT = 1.05
+
+#: Steps between two reports of the progress.
+STEPS_AT_ONCE = 100
 
 
 class ChainPosterior(SampledMoments):
@@ -73,6 +78,7 @@ def nuts_sample(
     *,
     chains: int = 4,
     warmup: int = 500,
+    progress: bool | ProgressReport = False,
 ) -> ChainPosterior:
     """Return the posterior of finite networks given labels, by NUTS over their hidden weights.
 
@@ -84,9 +90,11 @@ def nuts_sample(
         noise: variance of the observation noise of every sample and component; without any, a few
             transitions may diverge where the kernel is nearly singular.
         samples: draws to keep of every chain, at least 100.
-        key: a random key, or a whole number to make one from.
+        key: a random key, or a whole number to make one from. More samples continue the chains
+            of fewer.
         chains: number of chains, at least 2, each started at a draw from the prior.
         warmup: steps of every chain to adapt step size and mass matrix, which are thrown away.
+        progress: True for a progress bar, or a function that is told (draws, draws of all chains).
 
     Returns:
         Mean, covariance and hidden kernels with standard errors, and how well the chains mixed.
@@ -118,7 +126,18 @@ def nuts_sample(
     chains = check_count(chains, "chains", least=2)
     warmup = check_count(warmup, "warmup", least=20)
     arguments = (net, inputs, y, jnp.asarray(noise), as_key(key))
-    last, features, divergent = jax.device_get(_run(*arguments, chains, warmup, samples))
+    parts = []
+    with progress_report(progress, chains * samples) as report:
+        report(0, chains * samples)
+        running = _warm_up(*arguments, chains, warmup)
+        for first in range(0, samples, STEPS_AT_ONCE):
+            running, drawn = _draw(running, jnp.asarray(first), STEPS_AT_ONCE)
+            parts.append(jax.device_get(drawn))
+            report(chains * min(first + STEPS_AT_ONCE, samples), chains * samples)
+    # The last steps beyond what was asked for keep one compiled function for all runs.
+    last, features, divergent = jax.tree.map(
+        lambda *part: np.concatenate(part, axis=1)[:, :samples], *parts
+    )
     return _summary(last, features, int(divergent.sum()), noise)
 
 
@@ -144,8 +163,40 @@ def _last_layer(
     return jax.tree.map(lambda leaf: leaf[0], last), jnp.stack(features)
 
 
+class Chains(eqx.Module):
+    """Chains that have found their step size and mass matrix; a leading axis for the chain.
+
+    Attributes:
+        net: the network.
+        inputs: observed inputs, then test inputs.
+        y: labels.
+        noise: variance of the observation noise.
+        state: where each chain is.
+        parameters: step size and inverse mass matrix of each chain.
+        keys: of the steps of each chain.
+    """
+
+    net: MLP
+    inputs: Float[Array, "D n0"]
+    y: Float[Array, "N n_L"]
+    noise: Float[Array, ""]
+    state: Any
+    parameters: dict[str, Array]
+    keys: PRNGKeyArray
+
+
+def _log_density(
+    net: MLP, observed: Float[Array, "N n0"], y: Float[Array, "N n_L"], noise: Float[Array, ""]
+) -> Callable[[Array], Array]:
+    def log_density(position: Array) -> Array:
+        last, _ = _last_layer(net, observed, y, noise, position)
+        return last.log_weight - 0.5 * position @ position
+
+    return log_density
+
+
 @eqx.filter_jit
-def _run(
+def _warm_up(
     net: MLP,
     inputs: Float[Array, "D n0"],
     y: Float[Array, "N n_L"],
@@ -153,33 +204,47 @@ def _run(
     key: PRNGKeyArray,
     chains: int,
     warmup: int,
-    samples: int,
-) -> tuple[LastLayer, Float[Array, "chains samples H D D"], Array]:
+) -> Chains:
+    """Start chains at draws from the prior and adapt them."""
     import blackjax  # slow to import, and nothing else needs it
 
-    observed = inputs[: y.shape[0]]
     size = sum((m + 1) * n for m, n in zip(net.widths[:-2], net.widths[1:-1], strict=True))
+    log_density = _log_density(net, inputs[: y.shape[0]], y, noise)
 
-    def log_density(position: Array) -> Array:
-        last, _ = _last_layer(net, observed, y, noise, position)
-        return last.log_weight - 0.5 * position @ position
-
-    def chain(chain_key: PRNGKeyArray) -> tuple[LastLayer, Array, Array]:
+    def chain(chain_key: PRNGKeyArray) -> tuple[Any, dict[str, Array], PRNGKeyArray]:
         start_key, warmup_key, run_key = jax.random.split(chain_key, 3)
         adaptation: Any = blackjax.window_adaptation(blackjax.nuts, log_density)
         start = jax.random.normal(start_key, (size,))
         (state, parameters), _ = adaptation.run(warmup_key, start, num_steps=warmup)
+        return state, parameters, run_key
+
+    state, parameters, keys = jax.vmap(chain)(jax.random.split(key, chains))
+    return Chains(net, inputs, y, noise, state, parameters, keys)
+
+
+@eqx.filter_jit
+def _draw(
+    chains: Chains, first: Int[Array, ""], count: int
+) -> tuple[Chains, tuple[LastLayer, Float[Array, "chains count H D D"], Array]]:
+    """Take `count` steps with every chain; step k has the key number k of its chain."""
+    import blackjax
+
+    problem = (chains.net, chains.inputs, chains.y, chains.noise)
+    log_density = _log_density(chains.net, chains.inputs[: chains.y.shape[0]], *problem[2:])
+
+    def chain(state: Any, parameters: dict[str, Array], key: PRNGKeyArray) -> tuple[Any, Any]:
         kernel: Any = blackjax.nuts(log_density, **parameters).step
 
-        def step(state: Any, step_key: PRNGKeyArray) -> tuple[Any, tuple[Array, Array]]:
-            state, info = kernel(step_key, state)
+        def step(state: Any, number: Array) -> tuple[Any, tuple[Array, Array]]:
+            state, info = kernel(jax.random.fold_in(key, number), state)
             return state, (state.position, info.is_divergent)
 
-        _, (positions, divergent) = jax.lax.scan(step, state, jax.random.split(run_key, samples))
-        last, features = jax.vmap(lambda p: _last_layer(net, inputs, y, noise, p))(positions)
-        return last, features, divergent
+        state, (positions, divergent) = jax.lax.scan(step, state, first + jnp.arange(count))
+        last, features = jax.vmap(lambda p: _last_layer(*problem, p))(positions)
+        return state, (last, features, divergent)
 
-    return jax.vmap(chain)(jax.random.split(key, chains))
+    state, drawn = jax.vmap(chain)(chains.state, chains.parameters, chains.keys)
+    return eqx.tree_at(lambda c: c.state, chains, state), drawn
 
 
 def _summary(
