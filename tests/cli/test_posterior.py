@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from finitewidth.bayes import posterior
 from finitewidth.cli.main import app
 from finitewidth.network import MLP
+from finitewidth.report.posterior import VERTEX_POINTS
 
 runner = CliRunner()
 
@@ -57,7 +58,7 @@ def test_classes_json_figure_and_store_hold_the_numbers_of_the_package(folder):
     assert found["inputs"][u] != found["inputs"][v]
     net = MLP.critical((3, 40, 40, 2), "relu")
     t = np.linspace(-0.5, 1.5, 9)[:, None]
-    want = posterior(net, x, y, (1 - t) * x[u] + t * x[v], 0.4, order=1)
+    want = posterior(net, x, y, (1 - t) * x[u] + t * x[v], 0.4, order=1, points=VERTEX_POINTS)
     for name in ("mean", "variance"):
         value = getattr(want, name)
         np.testing.assert_allclose(found["line"][f"first_order_{name}"], value[::4], atol=1e-12)

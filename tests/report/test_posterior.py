@@ -1,5 +1,6 @@
 """The posterior along a line: theory against Gaussian regression and against sampled networks."""
 
+import equinox as eqx
 import numpy as np
 import pytest
 
@@ -54,6 +55,15 @@ def test_z_is_the_distance_in_standard_errors(found):
         found.z(2)
     with pytest.raises(ValueError, match="statistic: wanted 'mean' or 'variance', got 'median'"):
         found.z(1, "median")
+
+
+def test_errors_that_are_not_known_make_no_z(found):
+    error = found.sampled.mean_error.copy()
+    error[1, 0] = np.inf
+    partly = eqx.tree_at(lambda f: f.sampled.mean_error, found, error)
+    np.testing.assert_array_equal(partly.z(1), np.delete(found.z(1), 2))
+    nothing = eqx.tree_at(lambda f: f.sampled.mean_error, found, np.full_like(error, np.inf))
+    assert np.isnan(nothing.rms_z(0)) and nothing.rms_z(0, "variance") == found.rms_z(0, "variance")
 
 
 def test_the_seed_decides_the_networks_and_nothing_else(found):

@@ -92,7 +92,8 @@ class PosteriorAnalysis(eqx.Module):
         Returns:
             The z-scores, without entries that are exact, such as the mean at a training input
             when there is no noise, or of which no error is known. All points come from the same
-            networks, so that they move together: the root mean square scatters more than that of independent numbers.
+            networks, so that they move together: the root mean square scatters more than that of
+            independent numbers.
         """
         if statistic not in get_args(Statistic):
             raise ValueError(f"statistic: wanted 'mean' or 'variance', got {statistic!r}.")
