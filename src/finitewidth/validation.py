@@ -104,6 +104,47 @@ def check_per_layer(value: ArrayLike, layers: int, name: str) -> Float[Array, " 
     return jnp.broadcast_to(array, (layers,))
 
 
+def check_outputs(y: ArrayLike, samples: int, outputs: int) -> Float[Array, "N n_L"]:
+    """Return what a network should put out for N inputs, or say what is wrong with it.
+
+    Args:
+        y: real numbers, shape (N, n_L), or (N,) for one output.
+        samples: number of inputs N.
+        outputs: number of outputs n_L.
+
+    Raises:
+        TypeError: if `y` is not an array of numbers.
+        ValueError: if it has the wrong shape or holds NaN or infinity.
+    """
+    array = np.asarray(y) if is_concrete(y) else y
+    if array.dtype.kind not in "fiub":  # type: ignore[union-attr]
+        raise TypeError(f"y: wanted real numbers, got an array of type {array.dtype}.")  # type: ignore[union-attr]
+    wanted, got = (samples, outputs), np.shape(array)
+    if got != wanted and not (outputs == 1 and got == (samples,)):
+        raise ValueError(
+            f"y: wanted shape {wanted}, one row per input and one column per output of the "
+            f"network, got shape {got}."
+        )
+    if is_concrete(array) and not np.isfinite(array).all():  # type: ignore[call-overload]
+        bad = int((~np.isfinite(array)).sum())  # type: ignore[call-overload]
+        raise ValueError(f"y: wanted finite numbers, got {bad} NaN or infinite entries.")
+    return jnp.asarray(array, dtype=float).reshape(wanted)
+
+
+def check_variance(value: ArrayLike, name: str) -> Float[Array, ""]:
+    """Return a variance as a scalar array, or say what is wrong with it.
+
+    Raises:
+        ValueError: if it is not one finite number >= 0.
+    """
+    variance = jnp.asarray(value, dtype=float)
+    if variance.shape != ():
+        raise ValueError(f"{name}: wanted one number, a variance, got shape {variance.shape}.")
+    if is_concrete(variance) and not (np.isfinite(variance) and variance >= 0):
+        raise ValueError(f"{name}: wanted a variance, finite and >= 0, got {float(variance)}.")
+    return variance
+
+
 def check_count(value: int, name: str, least: int = 1) -> int:
     """Return `value` as an integer not below `least`, or say what is wrong."""
     if isinstance(value, bool) or not isinstance(value, Integral):

@@ -161,9 +161,9 @@ TWICE = np.array([X[0], X[1], X[0]])
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"noise": -0.1}, "noise: wanted a variance >= 0"),
-        ({"y": Y[:1]}, "one row of labels for each of 2 inputs"),
-        ({"y": Y[:, :1]}, "y: wanted 2 components"),
+        ({"noise": -0.1}, "noise: wanted a variance, finite and >= 0"),
+        ({"y": Y[:1]}, r"y: wanted shape \(2, 2\).*got shape \(1, 2\)"),
+        ({"y": Y[:, :1]}, r"y: wanted shape \(2, 2\).*got shape \(2, 1\)"),
         ({"x_test": X_TEST[:, :2]}, "x_test: wanted 3 features"),
         ({"order": 2}, "order: wanted 0"),
         ({"method": "magic", "order": 1}, "method: wanted"),

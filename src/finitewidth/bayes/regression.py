@@ -25,7 +25,12 @@ from jaxtyping import Array, ArrayLike, Float
 
 from finitewidth.flow import preactivations
 from finitewidth.network import MLP
-from finitewidth.validation import check_inputs, is_concrete
+from finitewidth.validation import (
+    check_inputs,
+    check_outputs,
+    check_variance,
+    is_concrete,
+)
 
 #: A squared pivot below this fraction of its diagonal entry is lost in rounding.
 SINGULAR = 1e-13
@@ -132,23 +137,8 @@ def check_problem(
         x_test = jnp.zeros((0, net.widths[0]))
     else:
         x_test = check_inputs(x_test, net.widths[0], "x_test")
-    labels = jnp.asarray(y, dtype=float)
-    labels = check_inputs(labels[:, None] if labels.ndim == 1 else labels, name="y")
-    if labels.shape[0] != x.shape[0]:
-        raise ValueError(
-            f"y: wanted one row of labels for each of {x.shape[0]} inputs, got {labels.shape[0]}."
-        )
-    if labels.shape[1] != net.widths[-1]:
-        raise ValueError(
-            f"y: wanted {net.widths[-1]} components, the outputs of the network, "
-            f"got {labels.shape[1]}."
-        )
-    noise = jnp.asarray(noise, dtype=float)
-    if noise.shape != ():
-        raise ValueError(f"noise: wanted one variance, got shape {noise.shape}.")
-    if is_concrete(noise) and not (np.isfinite(noise) and noise >= 0):
-        raise ValueError(f"noise: wanted a variance >= 0, got {float(noise)}.")
-    return x, labels, noise, x_test
+    labels = check_outputs(y, x.shape[0], net.widths[-1])
+    return x, labels, check_variance(noise, "noise"), x_test
 
 
 def check_regular(found: Regression, x: Array, noise: Array, what: str = "kernel") -> None:

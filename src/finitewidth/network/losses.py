@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from finitewidth.precision import in_double_precision
-from finitewidth.validation import is_concrete
+from finitewidth.validation import check_outputs, is_concrete
 
 
 class Loss(eqx.Module):
@@ -130,11 +130,7 @@ def check_targets(y: Any, samples: int, outputs: int, loss: Loss) -> Array:
                     f"y: wanted classes from 0 to {outputs - 1}, got {array.min()}..{array.max()}."
                 )
             return jax.nn.one_hot(array, outputs, dtype=float)
-        if np.ndim(array) == 1 and outputs == 1:
-            array = array[:, None]
-        if np.shape(array) != (samples, outputs):
-            raise ValueError(f"y: wanted shape {(samples, outputs)}, got {np.shape(array)}.")
-        array = jnp.asarray(array, dtype=float)
+        return check_outputs(y, samples, outputs)
     targets = jnp.asarray(array)
     if is_concrete(targets) and not np.isfinite(np.asarray(targets, dtype=float)).all():
         raise ValueError("y: wanted finite targets, got NaN or infinity.")

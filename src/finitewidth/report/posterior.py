@@ -18,13 +18,18 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
 from finitewidth.bayes import Posterior, SampledPosterior, importance_sample, posterior
-from finitewidth.bayes.sampling.arguments import check_network, check_noise
+from finitewidth.bayes.sampling.arguments import check_network
 from finitewidth.bayes.sampling.weighted_sums import BLOCKS
 from finitewidth.network import MLP
 from finitewidth.precision import in_double_precision
 from finitewidth.report.analysis import Progress
 from finitewidth.report.line import line_points, unlike_ends
-from finitewidth.validation import check_count, check_inputs
+from finitewidth.validation import (
+    check_count,
+    check_inputs,
+    check_outputs,
+    check_variance,
+)
 
 if TYPE_CHECKING:
     import xarray
@@ -254,11 +259,8 @@ def analyze_posterior(
         (array([-0.5,  0.5,  1.5]), (9, 1))
     """
     x = np.asarray(check_inputs(x, net.widths[0]))
-    y = np.asarray(y, dtype=float)
-    y = np.asarray(check_inputs(y[:, None] if y.ndim == 1 else y, name="y"))
-    if len(y) != len(x):
-        raise ValueError(f"y: wanted one row for each of the {len(x)} inputs, got {len(y)}.")
-    noise = check_noise(noise)
+    y = np.asarray(check_outputs(y, len(x), net.widths[-1]))
+    noise = float(check_variance(noise, "noise"))
     check_network(net, jnp.asarray(x), noise)
     points = check_count(points, "points", least=2)
     networks = check_count(networks, "networks", least=BLOCKS)

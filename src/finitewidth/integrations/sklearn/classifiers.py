@@ -13,6 +13,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 
 from finitewidth.activations import Activation
+from finitewidth.data import centred_one_hot
 from finitewidth.integrations.sklearn.ensemble import EnsembleOfNetworks, FiniteWidthEnsemble
 
 
@@ -77,10 +78,9 @@ class InfiniteWidthClassifier(ClassifierMixin, EnsembleOfNetworks):
         inputs, labels = self._checked_labels(X, y)
         check_classification_targets(labels)
         self.classes_, which = np.unique(labels, return_inverse=True)
-        classes = len(self.classes_)
-        if classes < 2:
+        if len(self.classes_) < 2:
             raise ValueError(f"y: wanted at least two classes, got one class: {self.classes_[0]}.")
-        self._learn(inputs, np.eye(classes)[which] - 1 / classes)
+        self._learn(inputs, centred_one_hot(which))
         return self
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
