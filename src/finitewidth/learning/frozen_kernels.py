@@ -1,0 +1,112 @@
+r"""Kernel and frozen NTK of training and test inputs, which decide what wide networks learn.
+
+    K_DD, Theta_DD  with D = A + B: training inputs A first, test inputs B after them
+
+at the output layer, PDLT (10.44), (10.45). Rule "ntk" trains all layers with the rates of the
+network; rule "bayes" the last one alone with lambda_b = C_b, lambda_W = C_W, so that Theta = K,
+PDLT (10.46), (10.48).
+"""
+
+from typing import Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from finitewidth.flow import ntk, preactivations
+from finitewidth.network import MLP
+from finitewidth.validation import check_inputs, is_concrete
+
+Rule = Literal["ntk", "bayes"]
+
+#: A squared pivot below this fraction of its diagonal entry is lost in rounding.
+SINGULAR = 1e-13
+
+
+class FrozenKernels(eqx.Module):
+    """Kernel and NTK of the output layer over training and test inputs.
+
+    Attributes:
+        kernel: K_DD, shape (D, D).
+        ntk: Theta_DD, shape (D, D).
+        training: the number of training inputs N, which come first.
+    """
+
+    kernel: Float[Array, "D D"]
+    ntk: Float[Array, "D D"]
+    training: int = eqx.field(static=True)
+
+    @property
+    def training_ntk(self) -> Float[Array, "N N"]:
+        """Theta_AA, shape (N, N)."""
+        return self.ntk[: self.training, : self.training]
+
+    @property
+    def test_ntk(self) -> Float[Array, "N_test N"]:
+        """Theta_BA, shape (N_test, N)."""
+        return self.ntk[self.training :, : self.training]
+
+
+def frozen_kernels(
+    net: MLP, x: Float[Array, "N n0"], x_test: Float[Array, "N_test n0"], rule: Rule = "ntk"
+) -> FrozenKernels:
+    """Compute K and Theta of the output layer for inputs that are already checked.
+
+    Raises:
+        ValueError: for a rule that is not "ntk" or "bayes".
+    """
+    everything = jnp.concatenate([x, x_test])
+    if rule == "bayes":
+        K = preactivations(net, everything, order=0).kernel[-1]
+        return FrozenKernels(K, K, x.shape[0])
+    if rule != "ntk":
+        raise ValueError(f"rule: wanted 'ntk' or 'bayes', got {rule!r}.")
+    found = ntk(net, everything, order=0)
+    return FrozenKernels(found.kernel[-1], found.mean[-1], x.shape[0])
+
+
+def check_tests(net: MLP, x_test: ArrayLike) -> Float[Array, "N_test n0"]:
+    """Return test inputs in double precision, or say what is wrong with them."""
+    return check_inputs(x_test, net.widths[0], "x_test")
+
+
+def check_invertible(
+    Theta: Float[Array, "N N"],
+    root: Float[Array, "N N"],
+    x: Array | None = None,
+    y: Array | None = None,
+) -> None:
+    """Refuse an NTK of the training inputs that is singular to rounding, and say why it is.
+
+    Args:
+        Theta: Theta_AA.
+        root: its Cholesky factor, NaN if there is none.
+        x: training inputs, to look for equal ones.
+        y: their targets.
+
+    Raises:
+        ValueError: naming two equal inputs if there are any.
+    """
+    if not all(is_concrete(value) for value in (Theta, root, x, y)):
+        return
+    pivots, scale = np.diagonal(np.asarray(root)) ** 2, np.diagonal(np.asarray(Theta))
+    if np.isfinite(np.asarray(root)).all() and (pivots > SINGULAR * scale).all():
+        return
+    if x is not None:
+        _, first, inverse = np.unique(np.asarray(x), axis=0, return_index=True, return_inverse=True)
+        original = first[inverse.ravel()]
+        twins = np.flatnonzero(original != np.arange(len(original)))
+        if len(twins):
+            other, twin = int(original[twins[0]]), int(twins[0])
+            same = y is not None and np.array_equal(np.asarray(y)[other], np.asarray(y)[twin])
+            raise ValueError(
+                f"x: inputs {other} and {twin} are equal and have "
+                f"{'the same' if same else 'different'} targets; no network can be trained to two "
+                "values at one input, and the NTK of the training inputs is singular. Drop one."
+            )
+    raise ValueError(
+        "x: the NTK of the training inputs is singular to rounding: inputs that are zero or "
+        "collinear do that without rates of biases, deep networks with nearby inputs too. Drop "
+        "inputs, use lambda_b > 0 and C_b > 0, or train for finite time (`steps`, `time`)."
+    )
