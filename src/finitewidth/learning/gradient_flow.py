@@ -65,11 +65,8 @@ def flow_duals(
         )
     targets = check_targets(y, len(z), z.shape[1], kind)
     moments = np.atleast_1d(np.asarray(times, dtype=float))
-    if (
-        moments.ndim != 1
-        or not np.isfinite(moments).all()
-        or (np.diff(moments, prepend=0) < 0).any()
-    ):
+    ascending = moments.ndim == 1 and not (np.diff(moments, prepend=0) < 0).any()
+    if not ascending or not np.isfinite(moments).all():
         raise ValueError(f"times: wanted ascending finite times >= 0, got {times}.")
     chosen = diffrax.Tsit5() if solver is None else solver
     return _flow(Theta, z, targets, kind, jnp.asarray(moments), tolerance, chosen)

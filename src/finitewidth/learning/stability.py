@@ -19,7 +19,7 @@ from finitewidth.network.losses import Loss, cross_entropy, loss_of, mean_square
 from finitewidth.precision import in_double_precision
 
 #: The largest eigenvalue of the Hessian of one sample by its outputs, at any outputs.
-CURVATURES = {mean_squared_error: 1.0, cross_entropy: 0.5}
+CURVATURES = {mean_squared_error.name: 1.0, cross_entropy.name: 0.5}
 
 
 @in_double_precision
@@ -48,9 +48,9 @@ def max_learning_rate(
     """
     kind = loss_of(loss)
     if curvature is None:
-        if kind not in CURVATURES:
+        if kind not in (mean_squared_error, cross_entropy):
             raise ValueError(f"curvature: wanted that of the loss {kind.name!r}, got None.")
-        curvature = CURVATURES[kind]
+        curvature = CURVATURES[kind.name]
     elif not (math.isfinite(curvature) and curvature > 0):
         raise ValueError(f"curvature: wanted a positive number, got {curvature}.")
     largest = jnp.linalg.eigvalsh(check_covariance(Theta, "Theta"))[-1]
