@@ -32,7 +32,14 @@ from finitewidth.flow.layer_map import (
 from finitewidth.flow.marginal import action_of_inputs, of_inputs
 from finitewidth.flow.matrix_free import MatrixFree, matrix_free
 from finitewidth.flow.matrix_free_tensor import MatrixFreeTensor
-from finitewidth.flow.near_coincident import near_coincident_expectation, nearby_flow, nearby_inputs
+from finitewidth.flow.near_coincident import (
+    from_gamma_components,
+    gamma_components,
+    near_coincident_expectation,
+    nearby_flow,
+    nearby_inputs,
+)
+from finitewidth.flow.nearby_ntk import NearbyNTK, nearby_ntk, nearby_ntk_flow
 from finitewidth.flow.ntk import NTK, ntk
 from finitewidth.flow.ntk_asymptotics import decaying_ntk, ntk_asymptotics
 from finitewidth.flow.ntk_closed_forms import pinned_ntk, scale_invariant_ntk
@@ -67,6 +74,7 @@ __all__ = [
     "MatrixFreeTensor",
     "NTKLayerMap",
     "NTKShares",
+    "NearbyNTK",
     "OneInputTensors",
     "PairHessian",
     "PairJacobian",
@@ -91,6 +99,8 @@ __all__ = [
     "finite_width_tuned",
     "fit_power_law",
     "fitted_exponents",
+    "from_gamma_components",
+    "gamma_components",
     "gradient_health",
     "hyperparameter_shift",
     "kernel_diagonal",
@@ -103,6 +113,8 @@ __all__ = [
     "near_coincident_expectation",
     "nearby_flow",
     "nearby_inputs",
+    "nearby_ntk",
+    "nearby_ntk_flow",
     "neuron_correlator",
     "neuron_covariance",
     "ntk",
