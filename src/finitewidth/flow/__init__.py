@@ -29,6 +29,7 @@ from finitewidth.flow.layer_map import (
     ntk_layer_maps,
     second_moment,
 )
+from finitewidth.flow.line_jets import LineJets, line_jets
 from finitewidth.flow.marginal import action_of_inputs, of_inputs
 from finitewidth.flow.matrix_free import MatrixFree, matrix_free
 from finitewidth.flow.matrix_free_tensor import MatrixFreeTensor
@@ -70,6 +71,7 @@ __all__ = [
     "FittedExponent",
     "GradientHealth",
     "LayerMap",
+    "LineJets",
     "MatrixFree",
     "MatrixFreeTensor",
     "NTKLayerMap",
@@ -107,6 +109,7 @@ __all__ = [
     "kernel_map",
     "layer_maps",
     "layerwise_tuning",
+    "line_jets",
     "linear",
     "matrix_free",
     "metric_moment",

@@ -17,6 +17,12 @@ from finitewidth.learning.generalization.finite_angle import (
     finite_angle_limits,
     linear_cosine,
 )
+from finitewidth.learning.generalization.polation import (
+    Polation,
+    interpolate,
+    kinked_limit,
+    small_separation,
+)
 from finitewidth.learning.generalization.robustness import Robustness, robustness
 
 __all__ = [
@@ -25,13 +31,17 @@ __all__ = [
     "DeepRobustness",
     "ExpectedLoss",
     "FiniteAngle",
+    "Polation",
     "Robustness",
     "bias_variance_map",
     "expected_test_loss",
     "finite_angle_flow",
     "finite_angle_limits",
     "half_stable_ntk",
+    "interpolate",
+    "kinked_limit",
     "linear_cosine",
     "robustness",
     "robustness_exponent",
+    "small_separation",
 ]
