@@ -4,13 +4,12 @@ With x(e) = x_0 + (e/2) dx, so that x_pm = x(+-1),
 
     K(e_1, e_2) = sum_ij K_ij e_1^i e_2^j/(i! j!),      Theta likewise,     i <= 3, j <= 1.
 
-z(e) = z_0 + e z_1 + e^2 z_2/2 + ... has jets z_i that are jointly Gaussian with Cov(z_i, z_j) = K_ij,
-so that for any f
+z(e) = z_0 + e z_1 + e^2 z_2/2 + ... has jets z_i that are jointly Gaussian with covariance K_ij, so
+that d_1^i d_2^j <f(z(e_1)) f(z(e_2))> = <D^i f  D^j f> for any f, with
 
-    d_1^i d_2^j <f(z(e_1)) f(z(e_2))> = <D^i f  D^j f>,     D f = f' z_1,  D^2 f = f'' z_1^2 + f' z_2,
-                                                            D^3 f = f''' z_1^3 + 3 f'' z_1 z_2 + f' z_3
+    D f = f' z_1,   D^2 f = f'' z_1^2 + f' z_2,   D^3 f = f''' z_1^3 + 3 f'' z_1 z_2 + f' z_3
 
-and given z_0 = z the jets have mean c_i z, c_i = K_i0/K_00, and covariance S_ij = K_ij - K_i0 K_0j/K_00:
+Given z_0 = z the jets have mean c_i z, c_i = K_i0/K_00, covariance S_ij = K_ij - K_i0 K_0j/K_00:
 everything is a sum of one-dimensional moments <z^p f^(a) f^(b)>. PDLT (10.107)-(10.113) need these
 coefficients; they contain the components of `flow.nearby_ntk`: Theta_20 = ddTheta_[0],
 2 Theta_10 = dTheta_[1], Theta_11 = ddTheta_[2].
@@ -123,7 +122,7 @@ class _Moment:
 
 
 def mean_product_jets(sigma: Activation, order: int, K: Jets) -> Jets:
-    """Return the coefficients of <f f> for f = D^order sigma from those of the kernel; traceable."""
+    """Return the coefficients of <f f>, f = D^order sigma, from those of the kernel."""
 
     def mean(a: int, b: int, power: int) -> Array:
         product = ActivationProduct(sigma, (order + a, order + b))
