@@ -11,6 +11,7 @@ from finitewidth.learning.gradient_descent import (
     gradient_step,
 )
 from finitewidth.learning.gradient_flow import flow_duals
+from finitewidth.learning.hidden_update import HiddenUpdate, hidden_update
 from finitewidth.learning.objectives import log_prior, map_objective, negative_log_likelihood
 from finitewidth.learning.prediction import Prediction, predict
 from finitewidth.learning.stability import max_learning_rate, steps_to_tolerance
@@ -20,6 +21,7 @@ from finitewidth.network.losses import Loss, cross_entropy, loss_of, mean_square
 __all__ = [
     "DualTraining",
     "FirstOrderChange",
+    "HiddenUpdate",
     "Loss",
     "Prediction",
     "Training",
@@ -31,6 +33,7 @@ __all__ = [
     "gradient_descent",
     "gradient_descent_optimizer",
     "gradient_step",
+    "hidden_update",
     "log_prior",
     "loss_of",
     "map_objective",
