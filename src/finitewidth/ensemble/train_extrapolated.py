@@ -141,7 +141,7 @@ def train_extrapolated(
             "and combine them with `fit_widths`."
         )
     factors = [check_count(factor, "factors") for factor in factors]
-    numbers = [samples] * len(factors) if np.ndim(samples) == 0 else list(samples)  # pyright: ignore[reportArgumentType]
+    numbers = list(samples) if isinstance(samples, Sequence) else [samples] * len(factors)
     if len(numbers) != len(factors):
         raise ValueError(
             f"samples: wanted one number or one per factor ({len(factors)}), got {len(numbers)}."
