@@ -32,9 +32,9 @@ def descent(optimizer="gradient_descent", tolerance=0.0, most_steps=9, history=6
         loss_of("mse"),
         jnp.asarray(0.8),
         jnp.asarray(tolerance),
+        jnp.asarray(most_steps),
         optimizer,
         batch_size,
-        most_steps,
         history,
     )
 

@@ -54,9 +54,9 @@ class Descent(eqx.Module):
     loss: Loss
     momentum: Float[Array, ""]
     tolerance: Float[Array, ""]
+    most_steps: Int[Array, ""]
     optimizer: Optimizer = eqx.field(static=True)
     batch_size: int = eqx.field(static=True)
-    most_steps: int = eqx.field(static=True)
     history: int = eqx.field(static=True)
 
     def rule(self, net: MLP, eta: Float[Array, ""]) -> optax.GradientTransformation:

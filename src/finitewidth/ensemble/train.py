@@ -147,7 +147,7 @@ def train(
         loss_name=kept.descent.loss.name,
         optimizer=optimizer,
         tolerance=float(kept.descent.tolerance),
-        most_steps=kept.descent.most_steps,
+        most_steps=int(kept.descent.most_steps),
     )
 
 
@@ -226,9 +226,9 @@ def trainer(
         kind,
         jnp.asarray(momentum, float),
         jnp.asarray(tolerance, float),
+        jnp.asarray(most_steps),
         optimizer,
         batch_size,
-        most_steps,
         min(check_count(history, "history", least=0), most_steps),
     )
     prediction = _prediction(control_variate, y, x_test.shape[0], kind)

@@ -264,7 +264,7 @@ def fingerprint(kept: Trainer, key: jax.Array) -> dict[str, str]:
         "batch_size": descent.batch_size,
         "eta": None if kept.eta is None else float(kept.eta),
         "tolerance": float(descent.tolerance),
-        "most_steps": descent.most_steps,
+        "most_steps": int(descent.most_steps),
         "history": descent.history,
         "control_variate": digest(prediction.response) if frozen else prediction is not None,
         "chunk_size": kept.chunk_size,
