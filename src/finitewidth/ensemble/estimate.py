@@ -19,7 +19,8 @@ class Estimate(eqx.Module):
     """A measured array with the standard error of every entry.
 
     Attributes:
-        value: the measured numbers; the leading axis is the layer, entry 0 is layer 1.
+        value: the measured numbers; in a `Measurement` the leading axis is the layer, entry 0 is
+            layer 1.
         standard_error: one standard deviation of `value`, same shape; exactly 0 for entries that
             are the same in every network (layer 1).
         samples: number of networks measured.

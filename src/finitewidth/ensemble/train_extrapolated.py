@@ -3,7 +3,7 @@ r"""Trained ensembles at several widths, extrapolated to infinite width.
 $$\mathbb E[z(T)]_n = m^\infty + c_1 n^{-p_1} + c_2 n^{-p_2},$$
 
 and likewise for covariances, PDLT (10.40), (10.41), with powers 1, 2 for smooth activations and
-1/2, 1 for those with a kink.
+1/2, 1 for those with a kink. What networks are at initialization goes in whole powers in any case.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ from finitewidth.validation import check_count
 if TYPE_CHECKING:
     import xarray
 
-#: What is extrapolated.
-FITTED = ("mean", "covariance", "initial_mean", "initial_covariance")
+#: What is extrapolated: of trained networks, and of networks at initialization.
+TRAINED, INITIAL = ("mean", "covariance"), ("initial_mean", "initial_covariance")
 
 
 class TrainedLimit(eqx.Module):
@@ -118,7 +118,8 @@ def train_extrapolated(
         samples: number of networks at each width, or one number per width.
         key: random key; every width gets one of its own made from it.
         factors: whole numbers that the hidden widths are multiplied with, all different.
-        powers: powers of 1/width of the fit; those of the activation (`width_powers`) if None.
+        powers: powers of 1/width of what is trained; those of the activation (`width_powers`) if
+            None. Initial outputs are fitted in as many whole powers.
         options: as for `train`, except `checkpoint`: several runs cannot share one file.
 
     Returns:
@@ -159,7 +160,13 @@ def train_extrapolated(
         train(scaled(net, factor), x, y, x_test, number, run_key, **options)
         for factor, number, run_key in zip(factors, numbers, keys, strict=True)
     )
-    names = [*FITTED, *(["controlled_mean"] if runs[0].limit is not None else [])]
+    whole = tuple(range(1, len(tuple(basis)) + 1))
+    powers_of = dict.fromkeys(TRAINED, tuple(basis)) | dict.fromkeys(INITIAL, whole)
+    if runs[0].limit is not None:
+        powers_of["controlled_mean"] = tuple(basis)
     widths = [net.widths[1] * factor for factor in factors]
-    fits = {name: fit_widths(widths, [getattr(run, name) for run in runs], basis) for name in names}
+    fits = {
+        name: fit_widths(widths, [getattr(run, name) for run in runs], fitted)
+        for name, fitted in powers_of.items()
+    }
     return TrainedLimit(fits, runs)
