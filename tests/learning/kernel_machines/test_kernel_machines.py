@@ -169,6 +169,35 @@ def test_fluctuation_of_the_random_feature_kernel():
     assert np.abs((squares.mean(0) - want) / error).max() < 4
 
 
+def test_networks_trained_in_the_last_layer_are_the_posterior():
+    """(10.46)-(10.49): mean and covariance over networks, Richardson in width, three layers."""
+    x, y, tests = X[:2], Y[:2, 0], X_TEST[:2]
+    inputs = np.concatenate([x, tests])
+
+    def moments(n):
+        net = fw.MLP((3, n, 2 * n, 1), "tanh", C_b=0.2, C_W=1.5)
+
+        def one(key):
+            k = random_feature_kernel(net, net.init(key), inputs)
+            R = jnp.linalg.solve(k[:2, :2], k[:2, 2:]).T
+            P = jnp.concatenate([-R, jnp.eye(2)], axis=1)
+            mean = R @ y  # over last layers, whose initial outputs have mean zero
+            return jnp.concatenate([mean, (P @ k @ P.T + jnp.outer(mean, mean)).ravel()])
+
+        with fw.double_precision():
+            keys = jax.random.split(jax.random.key(n), 15_000)
+            drawn = np.asarray(jax.jit(jax.vmap(one))(keys))
+        return drawn.mean(0), drawn.std(0) / np.sqrt(len(drawn)), net
+
+    (narrow, e_1, _), (wide, e_2, net) = moments(32), moments(64)
+    found, error = 2 * wide - narrow, np.hypot(2 * e_2, e_1)
+    limit = predict(net, x, y, tests, rule="bayes")
+    mean = np.asarray(limit.mean[:, 0])
+    want = np.concatenate([mean, (np.asarray(limit.covariance) + np.outer(mean, mean)).ravel()])
+    assert np.abs((found - want) / error).max() < 4
+    assert error.max() < 0.02
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

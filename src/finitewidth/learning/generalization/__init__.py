@@ -17,6 +17,7 @@ from finitewidth.learning.generalization.finite_angle import (
     finite_angle_limits,
     linear_cosine,
 )
+from finitewidth.learning.generalization.half_power import half_power_shift
 from finitewidth.learning.generalization.polation import (
     Polation,
     interpolate,
@@ -37,6 +38,7 @@ __all__ = [
     "expected_test_loss",
     "finite_angle_flow",
     "finite_angle_limits",
+    "half_power_shift",
     "half_stable_ntk",
     "interpolate",
     "kinked_limit",
