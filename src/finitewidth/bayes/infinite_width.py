@@ -24,7 +24,7 @@ from jaxtyping import Array, ArrayLike, Float
 from scipy.optimize import minimize_scalar
 
 from finitewidth.bayes.regression import Regression, check_problem, check_regular, regression
-from finitewidth.flow import cross_kernel, kernel_diagonal, preactivations
+from finitewidth.flow import cross_kernel, kernel_diagonal, output_kernel
 from finitewidth.network import MLP
 from finitewidth.precision import in_double_precision
 from finitewidth.validation import check_inputs
@@ -82,7 +82,7 @@ class InfiniteWidthPosterior(eqx.Module):
         """Return the covariance of any one output between test inputs, PDLT (6.57)."""
         x_test = check_inputs(x_test, self.net.widths[0], "x_test")
         half = self._half(cross_kernel(self.net, x_test, self.x))
-        return preactivations(self.net, x_test, order=0).kernel[-1] - half.T @ half
+        return output_kernel(self.net, x_test) - half.T @ half
 
     def _half(self, rows: Float[Array, "M N"]) -> Float[Array, "N M"]:
         return jax.scipy.linalg.solve_triangular(self.learned.root, rows.T, lower=True)
@@ -139,7 +139,7 @@ def infinite_width_posterior(
         [[1.0]]
     """
     x, y, variance, _ = check_problem(net, x, y, 0.0 if noise is None else noise)
-    kernel = preactivations(net, x, order=0).kernel[-1]
+    kernel = output_kernel(net, x)
     if noise is None:
         variance = jnp.asarray(most_probable_noise(kernel, y))
     found = regression(kernel, y, variance)

@@ -14,7 +14,6 @@ from finitewidth.flow.correlators import (
     metric_moment,
     neuron_correlator,
 )
-from finitewidth.flow.cross_kernel import cross_kernel, kernel_diagonal
 from finitewidth.flow.deep_kernel import DeepKernel, deep_kernel
 from finitewidth.flow.depth_fits import FittedExponent, PowerLaw, fit_power_law, fitted_exponents
 from finitewidth.flow.effective_action import EffectiveAction, effective_action
@@ -47,6 +46,12 @@ from finitewidth.flow.ntk_closed_forms import pinned_ntk, scale_invariant_ntk
 from finitewidth.flow.ntk_one_input_tensors import OneInputTensors
 from finitewidth.flow.ntk_shares import NTKShares, ntk_shares
 from finitewidth.flow.ntk_single_input import single_input_ntk, single_input_ntk_flow
+from finitewidth.flow.output_kernels import (
+    cross_kernel,
+    kernel_diagonal,
+    output_kernel,
+    output_kernels,
+)
 from finitewidth.flow.pair_derivatives import (
     PairHessian,
     PairJacobian,
@@ -125,6 +130,8 @@ __all__ = [
     "ntk_layer_maps",
     "ntk_shares",
     "of_inputs",
+    "output_kernel",
+    "output_kernels",
     "pair_hessian",
     "pair_jacobian",
     "pinned_ntk",

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from finitewidth.flow import ntk, preactivations
+from finitewidth.flow import output_kernel, output_kernels
 from finitewidth.network import MLP
 from finitewidth.validation import check_inputs, is_concrete
 
@@ -58,12 +58,11 @@ def frozen_kernels(
     """
     everything = jnp.concatenate([x, x_test])
     if rule == "bayes":
-        K = preactivations(net, everything, order=0).kernel[-1]
+        K = output_kernel(net, everything)
         return FrozenKernels(K, K, x.shape[0])
     if rule != "ntk":
         raise ValueError(f"rule: wanted 'ntk' or 'bayes', got {rule!r}.")
-    found = ntk(net, everything, order=0)
-    return FrozenKernels(found.kernel[-1], found.mean[-1], x.shape[0])
+    return FrozenKernels(*output_kernels(net, everything), x.shape[0])
 
 
 def check_tests(net: MLP, x_test: ArrayLike) -> Float[Array, "N_test n0"]:

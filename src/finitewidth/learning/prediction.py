@@ -6,10 +6,9 @@ process, the generalized posterior
     m_i = R y_i                                                            PDLT (10.40)
     C   = K_BB - R K_AB - K_BA R^T + R K_AA R^T = P K_DD P^T               PDLT (10.41)
 
-C is computed from a root of K_DD, C = (P A)(P A)^T with K_DD = A A^T, so that it is positive
-semidefinite and keeps its digits near training inputs, where the four terms cancel. Any algorithm
-that moves outputs by Theta times something and brings the training loss to zero ends there, PDLT
-(10.35); Theta = K gives exact Bayesian inference, PDLT (10.46)-(10.49).
+C is the congruence with P, known to rounding of K. Any algorithm that moves outputs by Theta times
+something and brings the training loss to zero ends there, PDLT (10.35); Theta = K gives exact
+Bayesian inference, PDLT (10.46)-(10.49).
 
 Statistics of real networks approach this like 1/width for smooth activations and like
 1/sqrt(width) for kinked ones; a single network is 1/sqrt(width) away from its own `giant_leap`.
@@ -37,7 +36,7 @@ class Prediction(eqx.Module):
     Attributes:
         net: the network.
         mean: m at the test inputs, shape (N_test, n_L).
-        root: A with covariance A A^T, shape (N_test, N + N_test).
+        covariance: C of each output over networks, PDLT (10.41), shape (N_test, N_test).
         smoother: R, what each label adds to each prediction, shape (N_test, N).
         rule: "ntk" or "bayes".
         training: how long, in words.
@@ -46,7 +45,7 @@ class Prediction(eqx.Module):
 
     net: MLP
     mean: Float[Array, "N_test n_L"]
-    root: Float[Array, "N_test D"]
+    covariance: Float[Array, "N_test N_test"]
     smoother: Float[Array, "N_test N"]
     rule: str = eqx.field(static=True)
     training: str = eqx.field(static=True)
@@ -54,15 +53,10 @@ class Prediction(eqx.Module):
 
     @property
     @in_double_precision
-    def covariance(self) -> Float[Array, "N_test N_test"]:
-        """C of each output over networks, PDLT (10.41), shape (N_test, N_test)."""
-        return self.root @ self.root.T
-
-    @property
-    @in_double_precision
     def standard_deviation(self) -> Float[Array, " N_test"]:
         """Of each output over networks, shape (N_test,)."""
-        return jnp.sqrt((self.root**2).sum(axis=1))
+        # Rounding may leave less than nothing where a label was learned exactly.
+        return jnp.sqrt(jnp.maximum(jnp.diagonal(self.covariance), 0.0))
 
     @in_double_precision
     def band(self, deviations: float = 2.0) -> tuple[Array, Array]:
@@ -89,8 +83,8 @@ class Prediction(eqx.Module):
             Outputs at the test inputs, shape (count, N_test, n_L).
         """
         count = check_count(count, "count")
-        noise = jax.random.normal(key, (count, self.root.shape[1], self.mean.shape[1]), dtype=float)
-        return self.mean + self.root @ noise
+        noise = jax.random.normal(key, (count, *self.mean.shape), dtype=float)
+        return self.mean + _root(self.covariance) @ noise
 
     def to_xarray(self) -> xr.Dataset:
         """Return mean, standard deviation, covariance and smoother as a labelled data set."""
@@ -156,7 +150,8 @@ def predict(
 
     Accuracy: rounding, times the condition number of Theta_AA when fully trained.
 
-    Cost: kernel and NTK of N + N_test inputs, O(N^3) and O((N + N_test)^3) for their roots.
+    Cost: kernel and NTK of N + N_test inputs, O(N^3) for a root, O(N_test N^2)
+        for the covariance.
 
     Example:
         >>> import finitewidth as fw
@@ -179,7 +174,8 @@ def predict(
     kernels = frozen_kernels(net, x, x_test, rule)
     R = smoother(kernels, duration, x, y)
     P = jnp.concatenate([-R, jnp.eye(x_test.shape[0])], axis=1)
-    return Prediction(net, R @ y, P @ _root(kernels.kernel), R, rule, str(duration), order)
+    C = P @ kernels.kernel @ P.T
+    return Prediction(net, R @ y, (C + C.T) / 2, R, rule, str(duration), order)
 
 
 _root = jax.jit(covariance_root)
