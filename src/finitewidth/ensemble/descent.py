@@ -20,15 +20,17 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from finitewidth.ensemble.outer_gradients import outputs
 from finitewidth.network import MLP, Loss, Parameters
 from finitewidth.network.descent import batch_of_step, tensorial_learning_rates
 
 Optimizer = Literal["gradient_descent", "sgd", "momentum", "adam"]
 OPTIMIZERS: tuple[Optimizer, ...] = ("gradient_descent", "sgd", "momentum", "adam")
 
-# About this many parameters (2 MiB) are stepped together.
-PARAMETERS_AT_ONCE = 2**18
-FEWEST_AT_ONCE = 4
+# About this many parameters (1 MiB) are stepped together; more would leave the cache, and of very
+# small networks more would leave more places empty at the end of a chunk.
+PARAMETERS_AT_ONCE = 2**17
+FEWEST_AT_ONCE, MOST_AT_ONCE = 4, 512
 
 # Places are given away when this part of them is free: giving away costs a pass over all of them.
 FREE_PART = 0.25
@@ -119,7 +121,8 @@ class _Records(NamedTuple):
 
 def places_for(net: MLP, networks: int) -> int:
     """Return how many networks are stepped together."""
-    return min(networks, max(FEWEST_AT_ONCE, PARAMETERS_AT_ONCE // net.parameter_count))
+    fitting = PARAMETERS_AT_ONCE // net.parameter_count
+    return min(networks, MOST_AT_ONCE, max(FEWEST_AT_ONCE, fitting))
 
 
 def descend(
@@ -148,7 +151,7 @@ def descend(
 
     def look(params: Parameters) -> tuple[Array, Array, Any]:
         """Return loss and error factor of one network, and what pulls them back."""
-        z, pull = jax.vjp(lambda p: net.apply(p, descent.x), params)
+        z, pull = jax.vjp(lambda p: outputs(net, p, descent.x), params)
         return descent.loss(z, descent.y), descent.loss.error_factor(z, descent.y), pull
 
     def step(

@@ -39,7 +39,7 @@ from finitewidth.precision import in_double_precision
 
 # Networks of a chunk per network that is stepped at the same time: the last ones of a chunk leave
 # places empty, and the first ones of it are all held in memory.
-CHUNK_PER_PLACE = 8
+CHUNK_PER_PLACE = 16
 FEWEST_IN_CHUNK, MOST_IN_CHUNK = 32, 4096
 
 
