@@ -142,6 +142,18 @@ def test_each_network_has_its_own_clock(places, monkeypatch):
         assert (np.diff(done.losses[k, : min(steps, 400) + 1]) < 0).all()
 
 
+@pytest.mark.parametrize("optimizer", ["momentum", "adam", "sgd"])
+def test_a_place_that_is_given_away_starts_afresh(optimizer, monkeypatch):
+    """Velocity, counts and batches are those of the new network, not of the old one."""
+    monkeypatch.setattr(module, "PARAMETERS_AT_ONCE", 0)
+    ends = []
+    for places in (2, 100):
+        monkeypatch.setattr(module, "FEWEST_AT_ONCE", places)
+        ends.append(run(descent(optimizer))[3])
+    for few, many in zip(*(jax.tree.leaves(end) for end in ends), strict=True):
+        np.testing.assert_allclose(few, many, rtol=1e-11, atol=1e-13)
+
+
 def test_only_the_wanted_networks_are_trained():
     _, params, _, done = run(descent(), wanted=4)
     assert done.steps.tolist() == [9] * 4 + [0] * 3
