@@ -9,13 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from finitewidth import learning_rates
-from finitewidth.cli.tuning import check_tuning, tuned
+from finitewidth.cli.tuning import check_rates, check_tuning, tuned, with_rates
 from finitewidth.data import draw_samples, load_data
 from finitewidth.flow import NTK, ntk
-
-#: Ways to choose the learning rates of the layers.
-RATES = ("uniform", "equivalence", "layerwise")
 
 #: A table of more layers than this is thinned out in the middle.
 MOST_ROWS = 24
@@ -62,7 +58,7 @@ def flow_of(
         samples: number of samples drawn from the data.
         seed: seed of the choice of samples.
         order: 0 or 1.
-        rates: one of `RATES`.
+        rates: one of `tuning.RATES`.
         C_b: bias variance, critical if neither is given.
         C_W: weight variance, critical if neither is given.
 
@@ -72,16 +68,12 @@ def flow_of(
     Raises:
         ValueError, TypeError, FileNotFoundError: if an option is not what it should be.
     """
-    if rates not in RATES:
-        raise ValueError(f"rates: wanted one of {', '.join(RATES)}, got {rates!r}.")
+    check_rates(rates)
     check_tuning(C_b, C_W)
     above = parse_widths(widths)
     x = draw_samples(load_data(data).x, samples, seed, data)
     net = tuned((x.shape[1], *above), activation, C_b, C_W)
-    if rates != "uniform":
-        mode = "layerwise" if rates == "layerwise" else "asymptotic"
-        net = learning_rates.equivalence(net, x, mode=mode).apply(net)
-    return ntk(net, x, order=order)
+    return ntk(with_rates(net, x, rates), x, order=order)
 
 
 def rows_of(result: NTK) -> list[dict[str, float | int]]:

@@ -219,6 +219,68 @@ def posterior(
 
 
 @app.command()
+def predict(
+    data: Annotated[
+        str, typer.Option(help="digits, or a .npz file with inputs x and labels y.")
+    ] = "digits",
+    activation: Annotated[
+        str, typer.Option("--activation", "-a", help="Name of the activation.")
+    ] = "tanh",
+    depth: Annotated[int, typer.Option(help="Number of layers, the output included.")] = 3,
+    width: Annotated[int, typer.Option(help="Width of the hidden layers.")] = 128,
+    train: Annotated[
+        int, typer.Option(help="Labelled samples, of different classes as far as possible.")
+    ] = 4,
+    points: Annotated[int, typer.Option(help="Points of the line to look at networks at.")] = 7,
+    networks: Annotated[int, typer.Option(help="Networks to train.")] = 1_000,
+    rates: Annotated[
+        str,
+        typer.Option(help="Learning rates of the layers: uniform, equivalence or layerwise."),
+    ] = "uniform",
+    steps: Annotated[int, typer.Option(help="Steps of which the loss is followed.")] = 100,
+    seed: Annotated[int, typer.Option(help="Seed of the samples and of the networks.")] = 0,
+    c_b: Annotated[
+        float | None, typer.Option("--C-b", help="Bias variance; critical if not given.")
+    ] = None,
+    c_w: Annotated[
+        float | None, typer.Option("--C-W", help="Weight variance; critical if not given.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The figure to write: .svg, .png or .pdf.")] = Path(
+        "prediction.svg"
+    ),
+    save: Annotated[
+        Path | None, typer.Option(help="Zarr store for all the numbers, labelled.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing store.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Train networks on a few labels and draw what they say, and how their loss falls."""
+    with bad_input_exits():
+        from finitewidth.cli import store
+        from finitewidth.cli.predict import prediction_of, print_prediction, to_json
+        from finitewidth.report.posterior_figure import check_figure_path, save_figure
+        from finitewidth.report.prediction_figure import draw_prediction
+
+        check_figure_path(out)
+        if save is not None:
+            store.check_store(save, overwrite, "save")
+        with warnings_are_told():
+            found = prediction_of(
+                activation, depth, width, data, train, points, networks, rates, steps, seed, c_b,
+                c_w, progress=sys.stderr.isatty(),
+            )  # fmt: skip
+        if as_json:
+            typer.echo(to_json(found))
+        else:
+            print_prediction(found)
+        save_figure(draw_prediction(found), out)
+        typer.echo(f"wrote {out.resolve()}", err=as_json)
+        if save is not None:
+            store.save(found.to_xarray(), save)
+            typer.echo(f"wrote {save.resolve()}", err=as_json)
+
+
+@app.command()
 def report(
     activation: Annotated[
         list[str],

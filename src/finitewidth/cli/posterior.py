@@ -1,7 +1,5 @@
 """What `finitewidth posterior` computes: labelled samples from data, tables and JSON."""
 
-import json
-import math
 from typing import Any
 
 import numpy as np
@@ -10,8 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from finitewidth.cli.json_text import json_text
+from finitewidth.cli.labelled import labelled_samples
 from finitewidth.cli.tuning import check_tuning, tuned
-from finitewidth.data import centred_one_hot, draw_unlike, load_data
 from finitewidth.report.posterior import PosteriorAnalysis, analyze_posterior
 from finitewidth.report.progress import progress_bar
 from finitewidth.validation import check_count
@@ -57,30 +56,7 @@ def posterior_of(
     check_tuning(C_b, C_W)
     depth = check_count(depth, "depth", least=2)
     width = check_count(width, "width")
-    train = check_count(train, "train", least=2)
-    loaded = load_data(data)
-    if loaded.labels is None:
-        raise ValueError(
-            f"data: {data} has no labels; wanted digits, or a .npz file with inputs x and labels y."
-        )
-    if train > len(loaded.x):
-        raise ValueError(f"train: got {train}, wanted at most the {len(loaded.x)} of {data}.")
-    rows = draw_unlike(loaded.labels, train, seed)
-    x, labels = loaded.x[rows], loaded.labels[rows]
-    if (labels == labels[0]).all():
-        shown = labels[0] if labels.ndim == 1 else labels[0].tolist()
-        raise ValueError(
-            f"data: all {train} labels drawn from {data} are {shown}; wanted different ones to "
-            "tell apart."
-        )
-    if labels.ndim == 1:
-        y = centred_one_hot(labels)
-        names = [f"class {one}" for one in np.unique(labels)]
-        inputs = [f"class {one}" for one in labels]
-    else:
-        y = labels
-        names = [f"output {i + 1}" for i in range(y.shape[1])]
-        inputs = [f"sample {row}" for row in rows]
+    x, y, names, inputs = labelled_samples(data, train, seed)
     net = tuned((x.shape[1], *[width] * (depth - 1), y.shape[1]), activation, C_b, C_W)
     with progress_bar(progress) as report:
         return analyze_posterior(
@@ -140,13 +116,4 @@ def to_json(found: PosteriorAnalysis) -> str:
         **found.summary(),
         "line": line,
     }
-    return json.dumps(_finite(content), indent=2, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    """Return the same with null for numbers that JSON does not have, such as infinite errors."""
-    if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json_text(content)

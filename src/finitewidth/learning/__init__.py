@@ -13,6 +13,7 @@ from finitewidth.learning.gradient_descent import (
 )
 from finitewidth.learning.gradient_flow import flow_duals
 from finitewidth.learning.hidden_update import HiddenUpdate, hidden_update
+from finitewidth.learning.loss_history import LossHistory, expected_loss_history
 from finitewidth.learning.objectives import log_prior, map_objective, negative_log_likelihood
 from finitewidth.learning.prediction import Prediction, predict
 from finitewidth.learning.regularizer import regularizer_correlation, regularizer_tensor
@@ -25,10 +26,12 @@ __all__ = [
     "FirstOrderChange",
     "HiddenUpdate",
     "Loss",
+    "LossHistory",
     "Prediction",
     "Training",
     "bayes_equivalent",
     "cross_entropy",
+    "expected_loss_history",
     "first_order_change",
     "flow_duals",
     "generalization",

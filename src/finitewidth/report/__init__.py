@@ -5,16 +5,21 @@ from finitewidth.report.conclusions import Conclusions, conclude
 from finitewidth.report.page import Report, build_report
 from finitewidth.report.posterior import PosteriorAnalysis, analyze_posterior
 from finitewidth.report.posterior_figure import draw_posterior, save_figure
+from finitewidth.report.prediction import PredictionAnalysis, analyze_prediction
+from finitewidth.report.prediction_figure import draw_prediction
 
 __all__ = [
     "Analysis",
     "Conclusions",
     "PosteriorAnalysis",
+    "PredictionAnalysis",
     "Report",
     "analyze_network",
     "analyze_posterior",
+    "analyze_prediction",
     "build_report",
     "conclude",
     "draw_posterior",
+    "draw_prediction",
     "save_figure",
 ]

@@ -4,6 +4,7 @@ x(t) = (1 - t) u + t v for t from -1/2 to 3/2: u lies at t = 0, v at t = 1, and 
 units of |v - u|.
 """
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -15,6 +16,8 @@ from finitewidth.flow.preactivations import MOST_INPUTS_WITH_VERTEX
 FROM, TO = -0.5, 1.5
 #: At most so many points of theory for every interval between two points of networks.
 FINEST = 4
+#: Most outputs in one figure.
+SHOWN = 2
 
 
 def unlike_ends(x: Float[np.ndarray, "N n0"], y: Float[np.ndarray, "N n_L"]) -> tuple[int, int]:
@@ -78,3 +81,36 @@ def line_points(
     for end in (0.0, 1.0):
         t[np.abs(t - end) < 1e-12] = end
     return t, np.arange(points) * finer
+
+
+def telling_outputs(y: Float[np.ndarray, "N n_L"], ends: tuple[int, int]) -> tuple[int, ...]:
+    """Return the outputs to look at: the two whose labels tell u and v apart most, in their order.
+
+    Example:
+        >>> telling_outputs(np.array([[0.0, 1.0, 3.0], [0.1, 2.0, 1.0]]), (0, 1))
+        (1, 2)
+    """
+    u, v = ends
+    apart = np.argsort(-np.abs(y[u] - y[v]), kind="stable")
+    return tuple(sorted(apart[:SHOWN].tolist()))
+
+
+def given_or_numbered(
+    given: Sequence[str] | None, what: str, noun: str, count: int
+) -> tuple[str, ...]:
+    """Return names that are given, or "input 1", "input 2", ... for the noun "input".
+
+    Args:
+        given: the names, or None.
+        what: the argument that they come from, for a message.
+        noun: what is named.
+        count: how many names there must be.
+
+    Raises:
+        ValueError: if there are more or fewer.
+    """
+    if given is None:
+        return tuple(f"{noun} {i + 1}" for i in range(count))
+    if len(given) != count:
+        raise ValueError(f"{what}: wanted one for each {noun}, {count}, got {len(given)}.")
+    return tuple(given)

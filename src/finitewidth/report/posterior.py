@@ -23,7 +23,7 @@ from finitewidth.bayes.sampling.weighted_sums import BLOCKS
 from finitewidth.network import MLP
 from finitewidth.precision import in_double_precision
 from finitewidth.report.analysis import Progress
-from finitewidth.report.line import line_points, unlike_ends
+from finitewidth.report.line import given_or_numbered, line_points, telling_outputs, unlike_ends
 from finitewidth.validation import (
     check_count,
     check_inputs,
@@ -34,8 +34,6 @@ from finitewidth.validation import (
 if TYPE_CHECKING:
     import xarray
 
-#: Most outputs in one figure.
-SHOWN = 2
 #: Quasi-random points of the vertex, more than usual: the figure shows a small difference.
 VERTEX_POINTS = 2**17
 #: An error below this fraction of the largest one is rounding: the value is exact.
@@ -83,9 +81,7 @@ class PosteriorAnalysis(eqx.Module):
     @property
     def shown(self) -> tuple[int, ...]:
         """The outputs to look at: the two whose labels tell u and v apart most, in their order."""
-        u, v = self.ends
-        apart = np.argsort(-np.abs(self.y[u] - self.y[v]), kind="stable")
-        return tuple(sorted(apart[:SHOWN].tolist()))
+        return telling_outputs(self.y, self.ends)
 
     def z(self, order: int, statistic: Statistic = "mean") -> Float[np.ndarray, " entries"]:
         """Return (networks - theory) / standard error at all sampled points and outputs.
@@ -265,8 +261,8 @@ def analyze_posterior(
     points = check_count(points, "points", least=2)
     networks = check_count(networks, "networks", least=BLOCKS)
     seed = check_count(seed, "seed", least=0)
-    outputs = _names(names, "names", "output", y.shape[1])
-    inputs = _names(names_of_inputs, "names_of_inputs", "input", len(x))
+    outputs = given_or_numbered(names, "names", "output", y.shape[1])
+    inputs = given_or_numbered(names_of_inputs, "names_of_inputs", "input", len(x))
     ends = unlike_ends(x, y)
     t, at = line_points(len(x), points)
     u, v = x[list(ends)]
@@ -284,11 +280,3 @@ def analyze_posterior(
     return PosteriorAnalysis(
         net, x, y, noise, ends, outputs, inputs, t, at, limit, first_order, sampled
     )
-
-
-def _names(given: Sequence[str] | None, what: str, noun: str, count: int) -> tuple[str, ...]:
-    if given is None:
-        return tuple(f"{noun} {i + 1}" for i in range(count))
-    if len(given) != count:
-        raise ValueError(f"{what}: wanted one for each {noun}, {count}, got {len(given)}.")
-    return tuple(given)

@@ -53,28 +53,35 @@ def draw_posterior(found: PosteriorAnalysis) -> Drawing:
         _bands(above, found, output)
         _changes(below, found, output)
         above.set_title(found.names[output], fontsize=10, color=INK)
-        u, v = (found.names_of_inputs[end] for end in found.ends)
-        below.set_xticks(
-            [-0.5, 0.0, 0.5, 1.0, 1.5], ["−0.5", f"0\nu: {u}", "0.5", f"1\nv: {v}", "1.5"]
-        )
-        below.set_xlabel("t, along (1 − t) u + t v, in units of |v − u|")
+        label_line(below, *(found.names_of_inputs[end] for end in found.ends))
     axes[0, 0].set_ylabel("output $z$")
     axes[1, 0].set_ylabel("$n$ × (shift from $n=\\infty$)")
     columns = 2 * len(shown)
     legend_outside(fig, axes[0, 0], "upper", columns)
     legend_outside(fig, axes[1, 0], "lower", columns)
-    others = len(found.x) - 2
-    off = {0: "", 1: " The third training input lies off the line."}.get(
-        others, f" The other {others} training inputs lie off the line."
-    )
     return Drawing(
         fig,
         f"Posterior of {found.net.activation.name} networks of width {found.width}",
         f"{found.sampled.samples} networks given {len(found.x)} labels with noise of variance "
-        f"{found.noise:g}, along the line through two training inputs u and v.{off} Bands and "
+        f"{found.noise:g}, along the line through two training inputs u and v."
+        f"{others_off_the_line(len(found.x))} Bands and "
         "vertical bars: one standard deviation of the output; error bars of the mean above are "
         f"often smaller than the point. Below: n = {found.width} times the difference to infinite "
         "width, of the mean and of the standard deviation.",
+    )
+
+
+def label_line(axes: Axes, u: str, v: str) -> None:
+    """Name the line below its axis, and on it the inputs u and v."""
+    axes.set_xticks([-0.5, 0.0, 0.5, 1.0, 1.5], ["−0.5", f"0\nu: {u}", "0.5", f"1\nv: {v}", "1.5"])
+    axes.set_xlabel("t, along (1 − t) u + t v, in units of |v − u|")
+
+
+def others_off_the_line(training: int) -> str:
+    """Return a sentence on the training inputs besides u and v, none if there are only these."""
+    others = training - 2
+    return {0: "", 1: " The third training input lies off the line."}.get(
+        others, f" The other {others} training inputs lie off the line."
     )
 
 

@@ -79,6 +79,30 @@ def panels(
     return fig, axes
 
 
+def panels_over_one(
+    columns: int, size: tuple[float, float], heights: tuple[float, float]
+) -> tuple[Figure, np.ndarray, Axes]:
+    """Return an empty figure with a row of panels of one height axis, and a wide one below them.
+
+    Args:
+        columns: number of panels above.
+        size: width and height in inches.
+        heights: relative heights of the two rows.
+
+    Returns:
+        The figure, the axes above, shape (columns,), and the axes below.
+    """
+    with mpl.rc_context(_SETTINGS):
+        fig = Figure(figsize=size, layout="constrained")
+        grid = fig.add_gridspec(2, columns, height_ratios=heights)
+        above = [fig.add_subplot(grid[0, 0])]
+        above += [fig.add_subplot(grid[0, k], sharey=above[0]) for k in range(1, columns)]
+        for axes in above[1:]:
+            axes.tick_params(labelleft=False)
+        below = fig.add_subplot(grid[1, :])
+    return fig, np.array(above), below
+
+
 def legend_outside(fig: Figure, axes: Axes, side: str, columns: int) -> None:
     """Explain what is in one panel above ("upper") or below ("lower") all panels."""
     place: Any = f"outside {side} center"
