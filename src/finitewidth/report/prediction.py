@@ -6,10 +6,10 @@ stand next to each other what fully trained networks of infinite width say over 
 $$m_i=\Theta_{BA}\Theta_{AA}^{-1}\,y_i,\qquad C=P\,K\,P^T,\quad
 P=\big[-\Theta_{BA}\Theta_{AA}^{-1}\;\;1\big],$$
 
-PDLT (10.40), (10.41), and real networks that descended the squared error.
-On the way there, with one learning rate $\eta$ for all networks, PDLT (10.33) gives the errors of
-the training outputs after t steps as $z_A(t)-y=(1-\eta\Theta_{AA})^t\,[z_A(0)-y]$, where $z_A(0)$ is
-Gaussian with mean zero and covariance $K_{AA}$, so that the loss $L=\frac12\sum_i|z_i-y_i|^2$ is
+PDLT (10.40), (10.41), and real networks that descended the squared error. On the way there,
+with one learning rate $\eta$ for all networks, PDLT (10.33) gives the errors of training outputs
+after t steps as $z_A(t)-y=(1-\eta\Theta_{AA})^t\,[z_A(0)-y]$, where $z_A(0)$ is Gaussian with mean
+zero and covariance $K_{AA}$, so that the loss $L=\frac12\sum_i|z_i-y_i|^2$ is
 
 $$\mathbb E[L(t)]=\tfrac12\sum_i\big|(1-\eta\Theta)^ty_i\big|^2
 +\tfrac{n_L}{2}\,\mathrm{tr}\big[(1-\eta\Theta)^tK(1-\eta\Theta)^t\big]$$

@@ -109,7 +109,8 @@ def _losses(axes: Axes, found: PredictionAnalysis) -> None:
             linestyle=(0, (4, 3)),
         )  # fmt: skip
     axes.set_ylim(bottom=bottom)
-    axes.set_xlim(0, found.steps)
+    # Room for step 0, which the first large step leaves at once.
+    axes.set_xlim(-0.01 * found.steps, found.steps)
     axes.set_xlabel(f"step of gradient descent, η = {float(found.history.eta):.3g}")
     axes.set_ylabel("training loss $L$")
     legend(axes, loc="upper right")
