@@ -151,6 +151,7 @@ def test_steps_to_tolerance(part):
         ({"kappa": KAPPA[:2, :2]}, "kappa: wanted shape"),
         ({"kappa": "adam"}, "kappa: wanted a matrix"),
         ({"batch_size": 2}, "key: wanted a random key"),
+        ({"momentum": 1.0}, "momentum: wanted a number from 0"),
         ({"batch_size": 9}, "batch_size: wanted at most 4"),
         ({"eta": [0.1, 0.2]}, "eta: wanted one number or 100"),
         ({"eta": -0.1}, "eta: wanted finite learning rates"),
@@ -168,3 +169,9 @@ def test_curvature_of_other_losses_is_asked_for():
         max_learning_rate(AA, lambda z, y: z.sum())
     with pytest.raises(ValueError, match="times: wanted ascending"):
         flow_duals(AA, Z[:N], Y, [2.0, 1.0])
+    with pytest.raises(ValueError, match="Theta: wanted an NTK that is not zero"):
+        max_learning_rate(np.zeros((2, 2)))
+
+
+def test_a_flow_of_no_time():
+    assert float(np.abs(flow_duals(AA, Z[:N], Y, [0.0])).max()) == 0

@@ -127,6 +127,22 @@ def test_leaps_of_networks_average_to_the_prediction():
     assert np.abs(z).max() < 4
 
 
+@pytest.mark.parametrize("training", [{}, {"time": 1.7}, {"steps": 5}])
+def test_gradients_of_hyperparameters(training):
+    """The variance and the mean by automatic differentiation in C_W, against finite differences."""
+
+    def of(C_W):
+        net = network(C_W=C_W, C_b=0.2)
+        settings = training | ({"eta": C_W / 50} if "steps" in training else {})
+        found = predict(net, X, Y, X_TEST, **settings)
+        return found.mean[0, 0] + found.standard_deviation[1] ** 2
+
+    with fw.double_precision():
+        slope = float(jax.grad(of)(1.4))
+        want = (float(of(1.4 + 1e-4)) - float(of(1.4 - 1e-4))) / 2e-4
+    assert slope == pytest.approx(want, rel=1e-6)
+
+
 def test_labels_and_words():
     found = predict(network(), X, Y, X_TEST, steps=3, eta=0.01)
     data = found.to_xarray()

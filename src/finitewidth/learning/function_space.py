@@ -165,10 +165,11 @@ def train_duals(
         matrix = jnp.eye(N) if kappa is None else check_covariance(kappa, "kappa")
         if matrix.shape != Theta.shape:
             raise ValueError(f"kappa: wanted shape {Theta.shape}, got {matrix.shape}.")
+    inertia = jnp.asarray(momentum, dtype=float)
+    if inertia.ndim or (is_concrete(inertia) and not 0 <= float(inertia) < 1):
+        raise ValueError(f"momentum: wanted a number from 0 to below 1, got {momentum}.")
     key = jax.random.key(0) if key is None else key
-    duals, losses = _train(
-        Theta, z, targets, kind, rates, matrix, jnp.asarray(momentum, dtype=float), size, key
-    )
+    duals, losses = _train(Theta, z, targets, kind, rates, matrix, inertia, size, key)
     return DualTraining(Theta, z, duals, losses)
 
 

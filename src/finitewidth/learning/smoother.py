@@ -47,9 +47,9 @@ class Duration(NamedTuple):
 
     def __str__(self) -> str:
         if self.time is not None:
-            return f"gradient flow for eta t = {self.time:.6g}"
+            return f"gradient flow for eta t = {_shown(self.time)}"
         if self.steps is not None:
-            return f"{self.steps} steps of eta = {self.eta:.6g}"
+            return f"{self.steps} steps of eta = {_shown(self.eta)}"
         return "fully trained"
 
 
@@ -108,6 +108,10 @@ def check_stable(eta: Float[Array, ""], largest: Float[Array, ""]) -> None:
             "eta: gradient descent diverges above 2/lambda_max(Theta_AA) = "
             f"{2 / float(largest):.6g}, got {float(eta):.6g}."
         )
+
+
+def _shown(number: Float[Array, ""] | None) -> str:
+    return f"{number:.6g}" if number is not None and is_concrete(number) else "a traced number"
 
 
 def _positive(value: ArrayLike, name: str) -> Float[Array, ""]:

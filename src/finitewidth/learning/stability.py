@@ -17,6 +17,7 @@ from jaxtyping import Array, ArrayLike, Float
 from finitewidth.gaussian.covariance import check_covariance
 from finitewidth.network.losses import Loss, cross_entropy, loss_of, mean_squared_error
 from finitewidth.precision import in_double_precision
+from finitewidth.validation import is_concrete
 
 #: The largest eigenvalue of the Hessian of one sample by its outputs, at any outputs.
 CURVATURES = {mean_squared_error.name: 1.0, cross_entropy.name: 0.5}
@@ -54,6 +55,8 @@ def max_learning_rate(
     elif not (math.isfinite(curvature) and curvature > 0):
         raise ValueError(f"curvature: wanted a positive number, got {curvature}.")
     largest = jnp.linalg.eigvalsh(check_covariance(Theta, "Theta"))[-1]
+    if is_concrete(largest) and not float(largest) > 0:
+        raise ValueError("Theta: wanted an NTK that is not zero, got zero.")
     return 2 / (curvature * largest)
 
 

@@ -34,7 +34,12 @@ def test_squared_error_of_drawn_networks():
 def shrunk(prediction, factor):
     """The same mean with fluctuations smaller by a factor."""
     return fw.learning.Prediction(
-        prediction.net, prediction.mean, factor**2 * prediction.covariance, prediction.smoother, "ntk", ""
+        prediction.net,
+        prediction.mean,
+        factor**2 * prediction.covariance,
+        prediction.smoother,
+        "ntk",
+        "",
     )
 
 
