@@ -76,7 +76,7 @@ def expected_loss_history(
     Example:
         >>> net = MLP.critical((2, 100, 100, 1), "tanh")
         >>> expected_loss_history(net, [[1.0, 0.0], [0.0, 1.0]], [1.0, -0.5], eta=0.2, steps=50)
-        Loss of infinitely wide networks, 50 steps of eta = 0.2: 1.012 -> 8.17e-05
+        Loss of infinitely wide networks, 50 steps of eta = 0.2: 0.8101 -> 2.421e-07
     """
     x = check_inputs(x, net.widths[0])
     y = check_targets(y, x.shape[0], net.widths[-1], mean_squared_error)
