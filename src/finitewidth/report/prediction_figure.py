@@ -11,6 +11,7 @@ on a logarithmic scale, at infinite width from PDLT (10.33) and of the networks.
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from finitewidth.report.figures import Drawing
 from finitewidth.report.posterior_figure import label_line, others_off_the_line
@@ -111,6 +112,7 @@ def _losses(axes: Axes, found: PredictionAnalysis) -> None:
     axes.set_ylim(bottom=bottom)
     # Room for step 0, which the first large step leaves at once.
     axes.set_xlim(-0.01 * found.steps, found.steps)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     axes.set_xlabel(f"step of gradient descent, η = {float(found.history.eta):.3g}")
     axes.set_ylabel("training loss $L$")
     legend(axes, loc="upper right")
