@@ -81,6 +81,27 @@ def test_sampled_networks(case):
         assert np.abs(theory.mean).max() < 1e-15
 
 
+def test_exchange_between_neurons_in_the_open():
+    """B^(2) = C_W^2 <s' s' s' s'> Theta Theta, by sampling; three layers of unequal widths."""
+    net = network("tanh", (20, 50))
+    found = hidden_update(net, X, Y, X_TEST, eta=0.3)
+    kernels = fw.flow.preactivations(net, INPUTS, order=0).kernel
+    Theta = np.asarray(fw.flow.ntk(net, INPUTS).mean[0])[:, :2]
+    rng = np.random.default_rng(1)
+
+    def slopes(K):
+        z = rng.normal(size=(1_000_000, len(K))) @ np.linalg.cholesky(K).T
+        return 1 / np.cosh(z) ** 2
+
+    first, second = slopes(kernels[0]), slopes(kernels[1])[:, :2]
+    four = np.einsum("sc,sd,sa,sb->cdab", first, first, first[:, :2], first[:, :2], optimize=True)
+    B = 1.5**2 * four / len(first) * np.einsum("ca,db->cdab", Theta, Theta)
+    E = 2 * np.asarray(kernels[2])[:2, :2] + Y @ Y.T
+    weights = E * (second.T @ second) / len(second)
+    want = 0.3**2 * 0.9 / 50 * 50 / 20 * np.einsum("cdab,ab->cd", B, weights)
+    np.testing.assert_allclose(found.neuron_exchange, want, rtol=5e-3)
+
+
 def test_generalized_squared_error():
     """With kappa: against Monte Carlo means of the error factors written out."""
     net, kappa = network("gelu", (20,)), np.array([[1.2, 0.4], [0.4, 0.8]])
