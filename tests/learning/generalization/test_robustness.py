@@ -148,6 +148,16 @@ def test_half_stable(activation):
         assert float(found.midpoint_ntk[-1]) == pytest.approx(30.9560, abs=1e-4)
 
 
+@pytest.mark.parametrize(("activation", "p"), [("gelu", -64.98), ("swish", 608.1)])
+def test_half_stable_exponents_are_useless_at_practical_depth(activation, p):
+    """p_perp = b_1/a_1 off the fixed point, a_1 = C_W g''/2, b_1 = C_W d<s'^2>/dK at K*."""
+    tuned = fw.criticality.classify(activation).tuning.points[0]
+    chi = fw.criticality.susceptibilities(activation, tuned.C_b, tuned.C_W)
+    a_1 = float(chi.j(tuned.K_star)) / (8 * tuned.K_star**2)
+    assert 2 * float(chi.h(tuned.K_star)) / a_1 == pytest.approx(p, rel=1e-3)
+    assert 1 / abs(a_1) > 5000
+
+
 def test_half_stable_against_two_inputs():
     """GELU, L = 12, from the NTK of two inputs: 59.8796 delta^2 by Richardson extrapolation."""
     tuned = fw.criticality.classify("gelu").tuning.points[0]
