@@ -131,42 +131,50 @@ def bias_variance() -> Drawing:
         net, data.x[:15], y[:15], data.x[15:], y[15:], C_b=C_b, C_W=C_W
     )
     loss = np.asarray(found.bias + found.variance)[..., -1] / y[15:].shape[0]
-    shown = axes.pcolormesh(C_W, C_b, np.log10(loss), shading="gouraud", cmap="viridis")
+    shown = axes.pcolormesh(
+        C_W, C_b, np.log10(loss), shading="gouraud", cmap="viridis", rasterized=True
+    )
     fig.colorbar(shown, ax=axes, label="log$_{10}$ of the mean test loss of an image")
     lines = axes.contour(C_W, C_b, np.log10(loss), colors="white", linewidths=0.6)
     axes.clabel(lines, fontsize=7)
     axes.plot([1.0], [0.0], MARKERS[3], color=SERIES[4], clip_on=False, label="critical")
     legend(axes, loc="upper left", labelcolor="white")
-    return Drawing(fig, "Test loss over initializations", "tanh, 10 layers, 15 digits of each.")
+    return Drawing(
+        fig, "Test loss over initializations", "tanh, 10 layers, 15 digits to learn, 15 to predict."
+    )
 
 
 def polation() -> Drawing:
     """Curves between and beyond two nearby training inputs, (10.99)-(10.117)."""
     fig, axes = figure("$s$ on the line $s\\,x_+ + (1-s)\\,x_-$", "mean output")
     s = np.linspace(-1.5, 2.5, 161)
-    x_plus, x_minus = np.array([1.0, 0.52]), np.array([1.0, 0.48])
-    for k, name in enumerate(("linear", "tanh", "relu")):
+    for k, (name, apart) in enumerate(
+        (("linear", 1.5), ("tanh", 1.5), ("relu", 1.5), ("relu", 0.02))
+    ):
+        x_plus, x_minus = np.array([1.0, 0.5 + apart / 2]), np.array([1.0, 0.5 - apart / 2])
         net = fw.MLP((2, 64, 64, 1), name, C_b=0.1, C_W=1.5)
         curve = generalization.interpolate(net, x_plus, x_minus, 1.0, 0.0, s=s)
-        axes.plot(s, curve.mean[:, 0], color=SERIES[k], label=name)
+        axes.plot(s, curve.mean[:, 0], color=SERIES[k], label=f"{name}, $|x_+ - x_-|$ = {apart}")
     axes.plot(
         s, generalization.kinked_limit(1.0, 0.0, s), color=INK, linewidth=0.8,
         linestyle=(0, (3, 3)), label="kinked, zero separation",
     )  # fmt: skip
     axes.plot([0, 1], [0.0, 1.0], MARKERS[3], color=INK, label="labels")
     legend(axes)
-    return Drawing(fig, "Interpolation and extrapolation", "|x₊ − x₋| = 0.04.")
+    return Drawing(
+        fig, "Interpolation and extrapolation", "Two hidden layers, C_b = 0.1, C_W = 1.5."
+    )
 
 
 def algorithms() -> Drawing:
     """How far single networks are from their predictions and from another algorithm, by width."""
     fig, axes = figure("width $n$", "root mean square difference of a test output")
-    widths = (64, 128, 256, 512, 1024)
+    widths = (64, 128, 256, 512)
     theta = np.asarray(fw.flow.ntk(network(8), np.concatenate([X, X_TEST]), order=0).mean[-1])
     R = np.linalg.solve(theta[:3, :3], theta[:3, 3:]).T
     sizes = {"its frozen prediction": [], "momentum": [], "its own NTK's prediction": []}
     for n in widths:
-        options = {"chunk_size": 200, "tolerance": 1e-6, "history": 0}
+        options = {"chunk_size": 100, "tolerance": 1e-6, "history": 0}
         both, key = np.concatenate([X, X_TEST]), jax.random.key(n)
         plain = fw.ensemble.trainer(
             network(n), X, Y, both, control_variate="empirical", **options
@@ -189,10 +197,11 @@ def algorithms() -> Drawing:
             widths, values, MARKERS[k] + "-", color=SERIES[k],
             label=f"descent against {name}: slope {slope:.2f}",
         )  # fmt: skip
+    axes.set_ylim(bottom=0.4 * min(min(values) for values in sizes.values()))
     axes.set_xticks(widths, [str(n) for n in widths])
     axes.minorticks_off()
     legend(axes, loc="lower left")
-    return Drawing(fig, "Algorithm independence", "tanh, one hidden layer, 200 networks a width.")
+    return Drawing(fig, "Algorithm independence", "tanh, one hidden layer, 100 networks a width.")
 
 
 def extrapolation() -> Drawing:
@@ -203,24 +212,29 @@ def extrapolation() -> Drawing:
         infinite = float(predict(net, X, Y, X_TEST).mean[1, 1])
         theta = fw.flow.ntk(net, np.concatenate([X, X_TEST]), order=0).mean[-1]
         limit = fw.ensemble.train_extrapolated(
-            net, X, Y, X_TEST, samples=3000, factors=(1, 2, 4, 8, 16), control_variate=theta
+            net, X, Y, X_TEST, samples=2000, factors=(1, 2, 4, 8), control_variate=theta
         )
-        n = 32.0 * np.array([1, 2, 4, 8, 16])
+        n = 32.0 * np.array([1, 2, 4, 8])
         value = np.array([run.controlled_mean.value[1, 1] for run in limit.runs]) - infinite
         error = np.array([run.controlled_mean.standard_error[1, 1] for run in limit.runs])
         axes.errorbar(
             n**-0.5, value, error, fmt=MARKERS[k], color=SERIES[k], capsize=2,
-            label=f"{name}, 3000 networks a width",
+            label=f"{name}, 2000 networks a width",
         )  # fmt: skip
         powers = net.activation.width_powers
         design = np.stack([n**-p for p in (0, *powers)], axis=1) / error[:, None]
         coefficients = np.linalg.lstsq(design, value / error, rcond=None)[0]
+        at_zero = np.linalg.inv(design.T @ design)[0, 0] ** 0.5
+        axes.errorbar(
+            [0.0], coefficients[:1], at_zero, fmt=MARKERS[k], color=SERIES[k], capsize=2,
+            markerfacecolor="none", clip_on=False,
+        )  # fmt: skip
         grid = np.linspace(0, 32**-0.5, 100)
         fit = sum(c * grid ** (2 * p) for c, p in zip(coefficients, (0, *powers), strict=True))
         axes.plot(grid, fit, color=SERIES[k], label=f"fit in powers {powers} of 1/n")
     axes.axhline(0.0, color=INK, linewidth=0.8)
     legend(axes)
-    return Drawing(fig, "Extrapolation in width", "One hidden layer.")
+    return Drawing(fig, "Extrapolation in width", "One hidden layer. Hollow: infinite width.")
 
 
 ALL = (trained, band, robust, angles, bias_variance, polation, algorithms, extrapolation)

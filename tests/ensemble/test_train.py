@@ -187,7 +187,7 @@ def test_cross_entropy_ends_at_the_wanted_probabilities():
         ({"x": X[:, :1]}, ValueError, "x: wanted 2 features"),
         ({"x_test": X_TEST[0]}, ValueError, "x_test"),
         ({"y": Y[:2]}, ValueError, "y: wanted 3 targets"),
-        ({"y": Y * np.nan}, ValueError, "finite targets"),
+        ({"y": Y * np.nan}, ValueError, "y: wanted finite numbers"),
         ({"loss": "huber"}, ValueError, "loss"),
         ({"optimizer": "newton"}, ValueError, "optimizer: wanted one of gradient_descent"),
         ({"optimizer": "adam"}, ValueError, "eta: wanted a learning rate"),

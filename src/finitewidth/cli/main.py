@@ -300,6 +300,9 @@ def report(
     ntk_networks: Annotated[
         int, typer.Option(help="Networks with all their weights, for the neural tangent kernel.")
     ] = 1_000,
+    trained_networks: Annotated[
+        int, typer.Option(help="Networks to train on labelled samples; 0 for none.")
+    ] = 200,
     seed: Annotated[int, typer.Option(help="Seed of the samples and of the ensemble.")] = 0,
     c_b: Annotated[
         float | None, typer.Option("--C-b", help="Bias variance; critical if not given.")
@@ -319,7 +322,7 @@ def report(
 
         page = build_report(
             names, depth, width, data, samples, networks, ntk_networks, seed, c_b, c_w, out,
-            progress=sys.stderr.isatty(),
+            progress=sys.stderr.isatty(), trained_networks=trained_networks,
         )  # fmt: skip
     from finitewidth.cli.tables import print_conclusions
 

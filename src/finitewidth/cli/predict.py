@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from finitewidth.cli.json_text import json_text
-from finitewidth.cli.labelled import labelled_samples
 from finitewidth.cli.tuning import check_rates, check_tuning, tuned, with_rates
+from finitewidth.report.labelled import labelled_samples
 from finitewidth.report.prediction import PredictionAnalysis, analyze_prediction
 from finitewidth.report.progress import progress_bar
 from finitewidth.validation import check_count

@@ -20,7 +20,10 @@ from finitewidth.precision import double_precision
 from finitewidth.report.analysis import Analysis, Progress, analyze_network
 from finitewidth.report.conclusions import conclude
 from finitewidth.report.figures import Drawing, draw
+from finitewidth.report.labelled import labelled_samples
 from finitewidth.report.overview import draw_overview
+from finitewidth.report.prediction import PredictionAnalysis, analyze_prediction
+from finitewidth.report.prediction_figure import draw_prediction
 from finitewidth.report.progress import progress_bar
 from finitewidth.report.reproduce import Settings, command, snippet, torch_snippet, versions
 from finitewidth.report.style import to_svg
@@ -31,6 +34,8 @@ from finitewidth.validation import check_count, check_inputs
 MOST_INPUTS = 12
 USUAL_INPUTS = 6
 DEFAULT_OUT = "report.html"
+#: Labelled samples that networks are trained on, and points of the line between two of them.
+TRAINED_ON, TRAINED_POINTS = 2, 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +45,13 @@ class Report:
     Attributes:
         html: the page.
         analyses: what it is about, one per activation.
+        trained: what training does to each of them, None if the data have no labels.
         settings: what was asked for.
     """
 
     html: str
     analyses: tuple[Analysis, ...]
+    trained: tuple[PredictionAnalysis | None, ...]
     settings: Settings
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -69,11 +76,13 @@ def build_report(
     C_W: float | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
+    trained_networks: int = 200,
 ) -> Report:
     """Compute the effective theory of networks, measure them, and write a page about both.
 
     For every activation: the critical tuning, kernel, angles, the 1/n shift, the vertex, the frozen
-    NTK, each beside the measured ensemble, and what follows for a practitioner.
+    NTK, each beside the measured ensemble, and what follows for a practitioner; for data with
+    labels also what training does.
 
     Args:
         activations: one activation or several.
@@ -88,6 +97,8 @@ def build_report(
         C_W: rescaled weight variance; the critical one if neither is given.
         out: file to write the page to; nothing is written if None.
         progress: show progress bars on stderr.
+        trained_networks: networks to train on two labelled samples, at least 16; none if 0 or if
+            the data have no labels.
 
     Returns:
         The page and the analyses it was made from.
@@ -116,6 +127,7 @@ def build_report(
     networks = check_count(networks, "networks", least=10)
     ntk_networks = check_count(ntk_networks, "ntk_networks", least=2)
     seed = check_count(seed, "seed", least=0)
+    trained_networks = check_count(trained_networks, "trained_networks", least=0)
     if out is not None:
         check_destination(out)
     x, source, description = _inputs(data, samples, seed)
@@ -141,15 +153,20 @@ def build_report(
         seed=seed,
         C_b=C_b,
         C_W=C_W,
+        trained_networks=trained_networks,
     )
     with progress_bar(progress) as report:
         runs = tuple(
             analyze_network(net, x, networks, ntk_networks, seed, _named(report, net))
             for net in nets
         )
+        trained = tuple(
+            _trained(net, source, trained_networks, seed, _named(report, net)) for net in nets
+        )
     page = Report(
-        _render(runs, settings, x, description, DEFAULT_OUT if out is None else str(out)),
+        _render(runs, trained, settings, x, description, DEFAULT_OUT if out is None else str(out)),
         runs,
+        trained,
         settings,
     )
     if out is not None:
@@ -159,6 +176,23 @@ def build_report(
 
 def _named(report: Progress, net: MLP) -> Progress:
     return lambda what, done, total: report(f"{net.activation.name}: {what}", done, total)
+
+
+def _trained(
+    net: MLP, source: str | None, networks: int, seed: int, report: Progress
+) -> PredictionAnalysis | None:
+    """Train networks like this one on two samples, if the data have labels that differ."""
+    if source is None or networks == 0:
+        return None
+    labels = load_data(source).labels
+    if labels is None or len(np.unique(labels, axis=0)) < TRAINED_ON:
+        return None
+    x, y, names, inputs = labelled_samples(source, TRAINED_ON, seed)
+    of_labels = MLP((*net.widths[:-1], y.shape[1]), net.activation, net.C_b, net.C_W)
+    return analyze_prediction(
+        of_labels, x, y, TRAINED_POINTS, networks, seed, names=names, names_of_inputs=inputs,
+        progress=report,
+    )  # fmt: skip
 
 
 def _inputs(
@@ -179,6 +213,7 @@ def _inputs(
 
 def _render(
     runs: tuple[Analysis, ...],
+    trained: tuple[PredictionAnalysis | None, ...],
     settings: Settings,
     x: Float[np.ndarray, "N n0"],
     data: str,
@@ -193,7 +228,7 @@ def _render(
     )
     environment.filters |= {"number": _number, "svg": _svg, "maths": _maths}
     return environment.get_template("report.html").render(
-        runs=[_section(run) for run in runs],
+        runs=[_section(run, after) for run, after in zip(runs, trained, strict=True)],
         overview=draw_overview(runs) if len(runs) > 1 else [],
         settings=settings,
         data=data,
@@ -205,7 +240,7 @@ def _render(
     )
 
 
-def _section(run: Analysis) -> dict[str, Any]:
+def _section(run: Analysis, trained: PredictionAnalysis | None) -> dict[str, Any]:
     C_b, C_W = run.C_b, run.C_W
     comparison = run.comparison
     return {
@@ -216,6 +251,8 @@ def _section(run: Analysis) -> dict[str, Any]:
         "C_W": C_W,
         "conclusions": conclude(run),
         "figures": draw(run),
+        "trained": trained,
+        "trained_figure": None if trained is None else draw_prediction(trained),
         "torch": torch_snippet(C_b, C_W),
         "rates": _rates(run),
         "comparison": comparison,

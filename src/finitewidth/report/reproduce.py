@@ -23,6 +23,7 @@ class Settings:
     seed: int
     C_b: float | None = None
     C_W: float | None = None
+    trained_networks: int = 0
 
     def as_dict(self) -> dict[str, object]:
         """Return the settings by name."""
@@ -41,7 +42,7 @@ def command(settings: Settings, out: str) -> str | None:
     if settings.samples is not None:
         words += ["--samples", str(settings.samples)]
     words += ["--networks", str(settings.networks), "--ntk-networks", str(settings.ntk_networks)]
-    words += ["--seed", str(settings.seed)]
+    words += ["--trained-networks", str(settings.trained_networks), "--seed", str(settings.seed)]
     for option, value in (("--C-b", settings.C_b), ("--C-W", settings.C_W)):
         if value is not None:
             words += [option, repr(value)]

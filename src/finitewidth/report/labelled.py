@@ -1,4 +1,4 @@
-"""Labelled samples from the options `--data`, `--train` and `--seed`, and what to call them."""
+"""Labelled samples of a data set that are unlike each other, and what to call them."""
 
 import numpy as np
 from jaxtyping import Float
