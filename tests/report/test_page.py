@@ -299,3 +299,15 @@ def test_progress_goes_to_stderr(capsys, monkeypatch):
     with progress_bar(False) as report:
         report("relu: theory", 0, 1)
     assert capsys.readouterr() == ("", "")
+
+
+def test_data_with_labels_are_trained_on(tmp_path):
+    options = {"data": "digits", "samples": 2, "networks": 20, "ntk_networks": 2}
+    page = build_report("sin", 2, 32, trained_networks=20, **options)
+    (trained,) = page.trained
+    assert trained is not None and trained.trained.samples == 20
+    assert trained.net.widths == (64, 32, 2)
+    assert "After training" in page.html
+    assert "--trained-networks 20" in page.html
+    without = build_report("sin", 2, 32, trained_networks=0, **options)
+    assert without.trained == (None,) and "After training" not in without.html

@@ -34,8 +34,9 @@ from finitewidth.validation import check_count, check_inputs
 MOST_INPUTS = 12
 USUAL_INPUTS = 6
 DEFAULT_OUT = "report.html"
-#: Labelled samples that networks are trained on, and points of the line between two of them.
-TRAINED_ON, TRAINED_POINTS = 2, 7
+#: Labelled samples that networks are trained on, points of the line between two of them, and steps
+#: of the loss: later ones are far below what networks of one width keep.
+TRAINED_ON, TRAINED_POINTS, TRAINED_STEPS = 2, 7, 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,8 +191,8 @@ def _trained(
     x, y, names, inputs = labelled_samples(source, TRAINED_ON, seed)
     of_labels = MLP((*net.widths[:-1], y.shape[1]), net.activation, net.C_b, net.C_W)
     return analyze_prediction(
-        of_labels, x, y, TRAINED_POINTS, networks, seed, names=names, names_of_inputs=inputs,
-        progress=report,
+        of_labels, x, y, TRAINED_POINTS, networks, seed, steps=TRAINED_STEPS, names=names,
+        names_of_inputs=inputs, progress=report,
     )  # fmt: skip
 
 
