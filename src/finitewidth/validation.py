@@ -14,6 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+#: A squared pivot below this fraction of its diagonal entry is lost in rounding.
+SINGULAR = 1e-13
+
 
 def is_concrete(value: Any) -> bool:
     """Tell whether the numbers of `value` are known now (they are not under a JAX transform)."""
@@ -143,6 +146,25 @@ def check_variance(value: ArrayLike, name: str) -> Float[Array, ""]:
     if is_concrete(variance) and not (np.isfinite(variance) and variance >= 0):
         raise ValueError(f"{name}: wanted a variance, finite and >= 0, got {float(variance)}.")
     return variance
+
+
+def is_lost_in_rounding(root: Array | np.ndarray, scale: Array | np.ndarray) -> bool:
+    """Tell whether a matrix is singular to rounding.
+
+    Args:
+        root: its Cholesky factor, with NaN if there is none, shape (N, N).
+        scale: its diagonal, shape (N,).
+    """
+    pivots = np.diagonal(np.asarray(root)) ** 2
+    return not (np.isfinite(root).all() and (pivots > SINGULAR * np.asarray(scale)).all())
+
+
+def equal_inputs(x: Array | np.ndarray) -> tuple[int, int] | None:
+    """Return the numbers of two rows that are equal, the first such pair, or None."""
+    _, first, inverse = np.unique(np.asarray(x), axis=0, return_index=True, return_inverse=True)
+    original = first[inverse.ravel()]
+    twins = np.flatnonzero(original != np.arange(len(original)))
+    return (int(original[twins[0]]), int(twins[0])) if len(twins) else None
 
 
 def check_count(value: int, name: str, least: int = 1) -> int:

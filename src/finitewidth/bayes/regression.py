@@ -29,11 +29,10 @@ from finitewidth.validation import (
     check_inputs,
     check_outputs,
     check_variance,
+    equal_inputs,
     is_concrete,
+    is_lost_in_rounding,
 )
-
-#: A squared pivot below this fraction of its diagonal entry is lost in rounding.
-SINGULAR = 1e-13
 
 
 class Regression(eqx.Module):
@@ -149,19 +148,15 @@ def check_regular(found: Regression, x: Array, noise: Array, what: str = "kernel
     """
     if not all(is_concrete(value) for value in (found.root, x, noise)):
         return
-    root, N = np.asarray(found.root), found.training
-    scale = np.diagonal(np.asarray(found.G))[:N] + float(noise)
-    pivots = np.diagonal(root) ** 2
-    if np.isfinite(root).all() and (pivots > SINGULAR * scale).all():
+    scale = np.diagonal(np.asarray(found.G))[: found.training] + float(noise)
+    if not is_lost_in_rounding(found.root, scale):
         return
-    inputs, y = np.asarray(x), np.asarray(found.y)
-    _, first, inverse = np.unique(inputs, axis=0, return_index=True, return_inverse=True)
-    twins = np.flatnonzero(first[inverse.ravel()] != np.arange(N))
-    if len(twins) and float(noise) == 0:
-        other = int(first[inverse.ravel()[twins[0]]])
-        same = "the same" if np.array_equal(y[other], y[twins[0]]) else "different"
+    y, twins = np.asarray(found.y), equal_inputs(x)
+    if twins and float(noise) == 0:
+        one, other = twins
+        same = "the same" if np.array_equal(y[one], y[other]) else "different"
         raise ValueError(
-            f"x: inputs {other} and {int(twins[0])} are equal and have {same} labels, which "
+            f"x: inputs {one} and {other} are equal and have {same} labels, which "
             "leaves no density without noise; drop one of them or use noise > 0."
         )
     raise ValueError(

@@ -16,12 +16,9 @@ from jaxtyping import Array, ArrayLike, Float
 
 from finitewidth.flow import output_kernel, output_kernels
 from finitewidth.network import MLP
-from finitewidth.validation import check_inputs, is_concrete
+from finitewidth.validation import check_inputs, equal_inputs, is_concrete, is_lost_in_rounding
 
 Rule = Literal["ntk", "bayes"]
-
-#: A squared pivot below this fraction of its diagonal entry is lost in rounding.
-SINGULAR = 1e-13
 
 
 class FrozenKernels(eqx.Module):
@@ -89,21 +86,17 @@ def check_invertible(
     """
     if not all(is_concrete(value) for value in (Theta, root, x, y)):
         return
-    pivots, scale = np.diagonal(np.asarray(root)) ** 2, np.diagonal(np.asarray(Theta))
-    if np.isfinite(np.asarray(root)).all() and (pivots > SINGULAR * scale).all():
+    if not is_lost_in_rounding(root, np.diagonal(np.asarray(Theta))):
         return
-    if x is not None:
-        _, first, inverse = np.unique(np.asarray(x), axis=0, return_index=True, return_inverse=True)
-        original = first[inverse.ravel()]
-        twins = np.flatnonzero(original != np.arange(len(original)))
-        if len(twins):
-            other, twin = int(original[twins[0]]), int(twins[0])
-            same = y is not None and np.array_equal(np.asarray(y)[other], np.asarray(y)[twin])
-            raise ValueError(
-                f"x: inputs {other} and {twin} are equal and have "
-                f"{'the same' if same else 'different'} targets; no network can be trained to two "
-                "values at one input, and the NTK of the training inputs is singular. Drop one."
-            )
+    twins = None if x is None else equal_inputs(x)
+    if twins:
+        one, other = twins
+        same = y is not None and np.array_equal(np.asarray(y)[one], np.asarray(y)[other])
+        raise ValueError(
+            f"x: inputs {one} and {other} are equal and have "
+            f"{'the same' if same else 'different'} targets; no network can be trained to two "
+            "values at one input, and the NTK of the training inputs is singular. Drop one."
+        )
     raise ValueError(
         "x: the NTK of the training inputs is singular to rounding: inputs that are zero or "
         "collinear do that without rates of biases, deep networks with nearby inputs too. Drop "

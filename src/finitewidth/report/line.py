@@ -6,6 +6,7 @@ units of |v - u|.
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -18,6 +19,53 @@ FROM, TO = -0.5, 1.5
 FINEST = 4
 #: Most outputs in one figure.
 SHOWN = 2
+
+
+class Line(NamedTuple):
+    """The line through two training inputs, and what is said about them.
+
+    Attributes:
+        ends: which training inputs are u and v.
+        names: what to call every output.
+        names_of_inputs: what to call every training input.
+        t: where the theory is evaluated, in units of |v - u|, shape (T,).
+        at: the entries of t that are points of networks, shape (P,).
+        x: inputs at t, shape (T, n0).
+    """
+
+    ends: tuple[int, int]
+    names: tuple[str, ...]
+    names_of_inputs: tuple[str, ...]
+    t: Float[np.ndarray, " T"]
+    at: Int[np.ndarray, " P"]
+    x: Float[np.ndarray, "T n0"]
+
+
+def labelled_line(
+    x: Float[np.ndarray, "N n0"],
+    y: Float[np.ndarray, "N n_L"],
+    points: int,
+    names: Sequence[str] | None,
+    names_of_inputs: Sequence[str] | None,
+) -> Line:
+    """Return the line through the two inputs whose labels differ most.
+
+    Args:
+        x: training inputs, shape (N, n0).
+        y: their labels, shape (N, n_L).
+        points: number of points of networks.
+        names: what to call the outputs; "output 1", ... if None.
+        names_of_inputs: what to call the training inputs; "input 1", ... if None.
+
+    Raises:
+        ValueError: if the names do not fit, no two labels differ, or there are too many points.
+    """
+    outputs = given_or_numbered(names, "names", "output", y.shape[1])
+    inputs = given_or_numbered(names_of_inputs, "names_of_inputs", "input", len(x))
+    ends = unlike_ends(x, y)
+    t, at = line_points(len(x), points)
+    u, v = x[list(ends)]
+    return Line(ends, outputs, inputs, t, at, (1 - t)[:, None] * u + t[:, None] * v)
 
 
 def unlike_ends(x: Float[np.ndarray, "N n0"], y: Float[np.ndarray, "N n_L"]) -> tuple[int, int]:

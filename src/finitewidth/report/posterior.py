@@ -23,7 +23,7 @@ from finitewidth.bayes.sampling.weighted_sums import BLOCKS
 from finitewidth.network import MLP
 from finitewidth.precision import in_double_precision
 from finitewidth.report.analysis import Progress
-from finitewidth.report.line import given_or_numbered, line_points, telling_outputs, unlike_ends
+from finitewidth.report.line import labelled_line, telling_outputs
 from finitewidth.validation import (
     check_count,
     check_inputs,
@@ -261,22 +261,15 @@ def analyze_posterior(
     points = check_count(points, "points", least=2)
     networks = check_count(networks, "networks", least=BLOCKS)
     seed = check_count(seed, "seed", least=0)
-    outputs = given_or_numbered(names, "names", "output", y.shape[1])
-    inputs = given_or_numbered(names_of_inputs, "names_of_inputs", "input", len(x))
-    ends = unlike_ends(x, y)
-    t, at = line_points(len(x), points)
-    u, v = x[list(ends)]
-    line = (1 - t)[:, None] * u + t[:, None] * v
+    line = labelled_line(x, y, points, names, names_of_inputs)
 
     progress("theory", 0, 2)
-    limit = posterior(net, x, y, line, noise, order=0)
+    limit = posterior(net, x, y, line.x, noise, order=0)
     progress("theory", 1, 2)
-    first_order = posterior(net, x, y, line, noise, order=1, points=VERTEX_POINTS)
+    first_order = posterior(net, x, y, line.x, noise, order=1, points=VERTEX_POINTS)
     progress("theory", 2, 2)
     sampled = importance_sample(
-        net, x, y, line[at], noise, networks, seed,
+        net, x, y, line.x[line.at], noise, networks, seed,
         progress=lambda done, total: progress("networks", done, total),
     )  # fmt: skip
-    return PosteriorAnalysis(
-        net, x, y, noise, ends, outputs, inputs, t, at, limit, first_order, sampled
-    )
+    return PosteriorAnalysis(net, x, y, noise, *line[:5], limit, first_order, sampled)

@@ -26,7 +26,7 @@ from jaxtyping import ArrayLike, Float, Int
 
 from finitewidth.ensemble.train import train
 from finitewidth.ensemble.trained import TrainedEnsemble
-from finitewidth.flow import ntk
+from finitewidth.flow import output_kernels
 from finitewidth.learning import (
     LossHistory,
     Prediction,
@@ -38,7 +38,7 @@ from finitewidth.network import MLP
 from finitewidth.network.descent import check_step
 from finitewidth.precision import in_double_precision
 from finitewidth.report.analysis import Progress
-from finitewidth.report.line import given_or_numbered, line_points, telling_outputs, unlike_ends
+from finitewidth.report.line import labelled_line, telling_outputs
 from finitewidth.validation import check_count, check_inputs, check_outputs
 
 if TYPE_CHECKING:
@@ -309,33 +309,26 @@ def analyze_prediction(
     if not 0 < tolerance < np.inf:
         raise ValueError(f"tolerance: wanted a positive number, got {tolerance}.")
     most_steps = check_count(most_steps, "most_steps")
-    outputs = given_or_numbered(names, "names", "output", y.shape[1])
-    inputs = given_or_numbered(names_of_inputs, "names_of_inputs", "input", len(x))
-    ends = unlike_ends(x, y)
-    t, at = line_points(len(x), points)
-    u, v = x[list(ends)]
-    line = (1 - t)[:, None] * u + t[:, None] * v
+    line = labelled_line(x, y, points, names, names_of_inputs)
 
     progress("theory", 0, 1)
-    limit = predict(net, x, y, line)
+    limit = predict(net, x, y, line.x)
     if eta is None:
         # Half of where descent breaks is 1/lambda_max.
-        rate = COMMON_RATE * max_learning_rate(ntk(net, x, order=0).mean[-1]) / 2
+        rate = COMMON_RATE * max_learning_rate(output_kernels(net, x)[1]) / 2
     else:
         rate = check_step(eta)
     history = expected_loss_history(net, x, y, rate, steps)
     progress("theory", 1, 1)
     trained = train(
-        net, x, y, line[at], networks, seed, tolerance=tolerance, most_steps=most_steps, history=0,
-        progress=lambda done, total: progress("networks", done, total),
+        net, x, y, line.x[line.at], networks, seed, tolerance=tolerance, most_steps=most_steps,
+        history=0, progress=lambda done, total: progress("networks", done, total),
     )  # fmt: skip
     descended = train(
-        net, x, y, line[at], networks, seed, eta=rate, tolerance=0.0, most_steps=steps,
+        net, x, y, line.x[line.at], networks, seed, eta=rate, tolerance=0.0, most_steps=steps,
         history=steps, progress=lambda done, total: progress("loss by step", done, total),
     )  # fmt: skip
-    return PredictionAnalysis(
-        net, x, y, ends, outputs, inputs, t, at, limit, trained, history, descended
-    )
+    return PredictionAnalysis(net, x, y, *line[:5], limit, trained, history, descended)
 
 
 def _check_statistic(statistic: str) -> None:

@@ -15,12 +15,12 @@ from jaxtyping import Array, ArrayLike, Float
 
 from finitewidth.flow import ntk
 from finitewidth.flow.neuron_noise import covariance_root
-from finitewidth.learning.frozen_kernels import SINGULAR, Rule, check_tests
+from finitewidth.learning.frozen_kernels import Rule, check_tests
 from finitewidth.learning.generalization.expected_loss import loss_moments
 from finitewidth.network import MLP
 from finitewidth.network.losses import check_targets, mean_squared_error
 from finitewidth.precision import in_double_precision
-from finitewidth.validation import check_inputs
+from finitewidth.validation import SINGULAR, check_inputs
 
 
 class BiasVarianceMap(eqx.Module):

@@ -17,10 +17,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from finitewidth.gaussian import check_covariance
-from finitewidth.learning.frozen_kernels import SINGULAR
 from finitewidth.learning.kernel_machines.linear_model import check_labels, check_ridge
 from finitewidth.precision import in_double_precision
-from finitewidth.validation import check_inputs, is_concrete
+from finitewidth.validation import check_inputs, is_concrete, is_lost_in_rounding
 
 
 class KernelMachine(eqx.Module):
@@ -112,11 +111,9 @@ def dual_weights(
     K = check_covariance(k, "k")
     targets = check_labels(y, len(K))
     root = jnp.linalg.cholesky(K + 2 * check_ridge(ridge) * jnp.eye(len(K)))
-    if is_concrete(root):
-        pivots, scale = np.diagonal(np.asarray(root)) ** 2, np.diagonal(np.asarray(K))
-        if not (np.isfinite(np.asarray(root)).all() and (pivots > SINGULAR * scale).all()):
-            raise ValueError(
-                f"k: the kernel of {len(K)} training inputs is singular: equal inputs or fewer "
-                "features than inputs do that. Use ridge > 0, or `fit_linear_model`."
-            )
+    if is_concrete(root) and is_lost_in_rounding(root, np.diagonal(np.asarray(K))):
+        raise ValueError(
+            f"k: the kernel of {len(K)} training inputs is singular: equal inputs or fewer "
+            "features than inputs do that. Use ridge > 0, or `fit_linear_model`."
+        )
     return jax.scipy.linalg.cho_solve((root, True), targets)
