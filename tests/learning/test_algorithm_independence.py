@@ -11,11 +11,11 @@ import optax
 import pytest
 
 import finitewidth as fw
-from finitewidth.ensemble import empirical_ntk
 from finitewidth.learning import (
     giant_leap,
     gradient_descent,
     max_learning_rate,
+    second_order_step,
     tensorial_learning_rates,
 )
 
@@ -133,23 +133,14 @@ def test_cross_entropy():
         assert abs(slope - want) < 4 * error + 0.05 and error < 0.15
 
 
-def newton_residual(net, params, kind):
+def newton_residual(net, params, kappa):
     """The error at training inputs after one second-order step of a real network, (10.30)."""
-    z = net.apply(params, X)
-    if kind == "frozen":
-        a = jnp.linalg.solve(jnp.asarray(THETA), z - Y)
-    else:
-        H = empirical_ntk(net, params, X).swapaxes(1, 2).reshape(6, 6)
-        a = jnp.linalg.solve(H, (z - Y).T.reshape(6)).reshape(2, 3).T
-    gradient = jax.vjp(lambda p: net.apply(p, X), params)[1](a)[0]
-    rates = tensorial_learning_rates(net)
-    step = rates.update(gradient, rates.init(params))[0]
-    return net.apply(jax.tree.map(lambda p, s: p - s, params, step), X) - Y
+    return net.apply(second_order_step(net, params, X, Y, kappa=kappa), X) - Y
 
 
-@pytest.mark.parametrize(("kind", "want"), [("frozen", -0.5), ("empirical", -1.0)])
-def test_one_newton_step(kind, want):
+@pytest.mark.parametrize(("kappa", "want"), [("newton", -0.5), ("own", -1.0)])
+def test_one_newton_step(kappa, want):
     """(10.30): what is left falls like n^(-1/2) with Theta and like 1/n with the own NTK."""
-    left = [of_all(lambda net, p: newton_residual(net, p, kind), n) for n in WIDTHS]
+    left = [of_all(lambda net, p: newton_residual(net, p, kappa), n) for n in WIDTHS]
     slope, error = slope_of(left)
     assert abs(slope - want) < 4 * error + 0.05 and error < 0.1

@@ -2,6 +2,7 @@
 
 from finitewidth.learning import generalization, kernel_machines
 from finitewidth.learning.bayes_rates import bayes_equivalent
+from finitewidth.learning.class_targets import smoothed_labels, squared_error_targets
 from finitewidth.learning.first_order import FirstOrderChange, first_order_change
 from finitewidth.learning.function_space import DualTraining, train_duals
 from finitewidth.learning.giant_leap import giant_leap
@@ -17,6 +18,7 @@ from finitewidth.learning.loss_history import LossHistory, expected_loss_history
 from finitewidth.learning.objectives import log_prior, map_objective, negative_log_likelihood
 from finitewidth.learning.prediction import Prediction, predict
 from finitewidth.learning.regularizer import regularizer_correlation, regularizer_tensor
+from finitewidth.learning.second_order import second_order_step
 from finitewidth.learning.stability import max_learning_rate, steps_to_tolerance
 from finitewidth.network.descent import tensorial_learning_rates
 from finitewidth.network.losses import Loss, cross_entropy, loss_of, mean_squared_error
@@ -50,6 +52,9 @@ __all__ = [
     "predict",
     "regularizer_correlation",
     "regularizer_tensor",
+    "second_order_step",
+    "smoothed_labels",
+    "squared_error_targets",
     "steps_to_tolerance",
     "tensorial_learning_rates",
     "train_duals",
