@@ -107,13 +107,13 @@ def check_per_layer(value: ArrayLike, layers: int, name: str) -> Float[Array, " 
     return jnp.broadcast_to(array, (layers,))
 
 
-def check_outputs(y: ArrayLike, samples: int, outputs: int) -> Float[Array, "N n_L"]:
+def check_outputs(y: ArrayLike, samples: int, outputs: int | None = None) -> Float[Array, "N n_L"]:
     """Return what a network should put out for N inputs, or say what is wrong with it.
 
     Args:
         y: real numbers, shape (N, n_L), or (N,) for one output.
         samples: number of inputs N.
-        outputs: number of outputs n_L.
+        outputs: number of outputs n_L; as many as there are columns if None.
 
     Raises:
         TypeError: if `y` is not an array of numbers.
@@ -122,11 +122,14 @@ def check_outputs(y: ArrayLike, samples: int, outputs: int) -> Float[Array, "N n
     array = np.asarray(y) if is_concrete(y) else y
     if array.dtype.kind not in "fiub":  # type: ignore[union-attr]
         raise TypeError(f"y: wanted real numbers, got an array of type {array.dtype}.")  # type: ignore[union-attr]
-    wanted, got = (samples, outputs), np.shape(array)
+    got = np.shape(array)
+    if outputs is None:
+        outputs = got[1] if len(got) == 2 else 1
+    wanted = (samples, outputs)
     if got != wanted and not (outputs == 1 and got == (samples,)):
         raise ValueError(
-            f"y: wanted shape {wanted}, one row per input and one column per output of the "
-            f"network, got shape {got}."
+            f"y: wanted shape {wanted}, one row per input and one column per output, got shape "
+            f"{got}."
         )
     if is_concrete(array) and not np.isfinite(array).all():  # type: ignore[call-overload]
         bad = int((~np.isfinite(array)).sum())  # type: ignore[call-overload]

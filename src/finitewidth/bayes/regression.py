@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from finitewidth.flow import preactivations
+from finitewidth.flow import output_kernel
 from finitewidth.network import MLP
 from finitewidth.validation import (
     check_inputs,
@@ -116,7 +116,7 @@ def infinite_width_regression(
     net: MLP, x: Float[Array, "D n0"], y: Float[Array, "N n_L"], noise: Float[Array, ""]
 ) -> Regression:
     """Return the regression on the kernel of a network, the first N inputs with labels."""
-    return regression(preactivations(net, x, order=0).kernel[-1], y, noise)
+    return regression(output_kernel(net, x), y, noise)
 
 
 def check_problem(

@@ -1,6 +1,5 @@
 """What `finitewidth flow` computes: networks from options, their flow, and tables of it."""
 
-import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from finitewidth.cli.json_text import json_text, network_content
 from finitewidth.cli.tuning import check_rates, check_tuning, tuned, with_rates
 from finitewidth.data import draw_samples, load_data
 from finitewidth.flow import NTK, ntk
@@ -133,20 +133,14 @@ def print_flow(result: NTK, console: Console | None = None) -> None:
 
 def to_json(result: NTK) -> str:
     """Return the rows and the network as JSON."""
-    net = result.net
-    return json.dumps(
+    return json_text(
         {
-            "activation": net.activation.name,
-            "widths": list(net.widths),
-            **{k: np.asarray(getattr(net, k)).tolist()
-               for k in ("C_b", "C_W", "lambda_b", "lambda_W")},
+            **network_content(result.net),
             "order": result.order,
             "inputs": int(result.mean.shape[1]),
             "layers": rows_of(result),
-        },
-        indent=2,
-        allow_nan=False,
-    )  # fmt: skip
+        }
+    )
 
 
 def _thinned(rows: list[dict]) -> Iterator[dict | None]:

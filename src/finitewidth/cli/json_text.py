@@ -4,6 +4,10 @@ import json
 import math
 from typing import Any
 
+import numpy as np
+
+from finitewidth.network import MLP
+
 
 def json_text(content: dict[str, Any]) -> str:
     """Return JSON with null for numbers that it does not have, such as infinite errors.
@@ -13,6 +17,21 @@ def json_text(content: dict[str, Any]) -> str:
         ['{', '"z":', '[', '1.0,', 'null', ']', '}']
     """
     return json.dumps(_finite(content), indent=2, allow_nan=False)
+
+
+def network_content(net: MLP) -> dict[str, Any]:
+    """Return what defines a network, for JSON.
+
+    Example:
+        >>> network_content(MLP((2, 3, 1), "relu", C_W=2.0))["C_W"]
+        [2.0, 2.0]
+    """
+    layers = ("C_b", "C_W", "lambda_b", "lambda_W")
+    return {
+        "activation": net.activation.name,
+        "widths": list(net.widths),
+        **{name: np.asarray(getattr(net, name)).tolist() for name in layers},
+    }
 
 
 def _finite(value: Any) -> Any:

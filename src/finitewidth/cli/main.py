@@ -10,9 +10,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from finitewidth.cli import options
+
+if TYPE_CHECKING:
+    from finitewidth.report.figures import Drawing
+    from finitewidth.report.posterior import PosteriorAnalysis
+    from finitewidth.report.prediction import PredictionAnalysis
 
 app = typer.Typer(
     name="finitewidth",
@@ -44,6 +51,34 @@ def warnings_are_told() -> Iterator[None]:
         yield
     for warning in caught:
         typer.echo(f"finitewidth: warning: {warning.message}", err=True)
+
+
+def check_files(figure: Path, save: Path | None, overwrite: bool) -> None:
+    """Say what is wrong with the files to write, before hours are spent on what is in them."""
+    from finitewidth.cli.store import check_store
+    from finitewidth.report.posterior_figure import check_figure_path
+
+    check_figure_path(figure)
+    if save is not None:
+        check_store(save, overwrite, "save")
+
+
+def write(
+    drawing: "Drawing",
+    figure: Path,
+    found: "PosteriorAnalysis | PredictionAnalysis",
+    save: Path | None,
+    as_json: bool,
+) -> None:
+    """Write the figure and, if it is wanted, all the numbers, and say where they are."""
+    from finitewidth.cli import store
+    from finitewidth.report.posterior_figure import save_figure
+
+    save_figure(drawing, figure)
+    typer.echo(f"wrote {figure.resolve()}", err=as_json)
+    if save is not None:
+        store.save(found.to_xarray(), save)
+        typer.echo(f"wrote {save.resolve()}", err=as_json)
 
 
 def split_names(given: list[str]) -> list[str]:
@@ -95,7 +130,7 @@ def critical(
     activation: Annotated[
         str, typer.Argument(help="Name, with parameters in brackets: gelu, leaky_relu(0.2), ...")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Find the critical initialization of an activation and its universality class."""
     with bad_input_exits():
@@ -112,33 +147,24 @@ def critical(
 
 @app.command()
 def flow(
-    activation: Annotated[str, typer.Option("--activation", "-a", help="Name of the activation.")],
+    activation: options.Activation,
     widths: Annotated[
         str, typer.Option(help="Hidden and output widths: 100x10,10 is ten of 100, then 10.")
     ] = "64x7,10",
-    data: Annotated[
-        str, typer.Option(help="digits, or a .npy, .npz or .csv file with one sample a row.")
-    ] = "digits",
+    data: options.Data = "digits",
     samples: Annotated[int, typer.Option(help="Samples to draw from the data.")] = 4,
     seed: Annotated[int, typer.Option(help="Seed of the choice of samples.")] = 0,
     order: Annotated[
         int, typer.Option(help="0 for infinite width, 1 for the first correction in 1/width.")
     ] = 1,
-    rates: Annotated[
-        str,
-        typer.Option(help="Learning rates of the layers: uniform, equivalence or layerwise."),
-    ] = "uniform",
-    c_b: Annotated[
-        float | None, typer.Option("--C-b", help="Bias variance; critical if not given.")
-    ] = None,
-    c_w: Annotated[
-        float | None, typer.Option("--C-W", help="Weight variance; critical if not given.")
-    ] = None,
+    rates: options.Rates = "uniform",
+    c_b: options.BiasVariance = None,
+    c_w: options.WeightVariance = None,
     out: Annotated[
         Path | None, typer.Option(help="Zarr store for kernels and tensors, all labelled.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace an existing store.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    overwrite: options.Overwrite = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Follow kernel, vertex and neural tangent kernel of a network through its layers."""
     with bad_input_exits():
@@ -159,49 +185,28 @@ def flow(
 
 @app.command()
 def posterior(
-    data: Annotated[
-        str, typer.Option(help="digits, or a .npz file with inputs x and labels y.")
-    ] = "digits",
-    activation: Annotated[
-        str, typer.Option("--activation", "-a", help="Name of the activation.")
-    ] = "tanh",
-    depth: Annotated[int, typer.Option(help="Number of layers, the output included.")] = 3,
-    width: Annotated[int, typer.Option(help="Width of the hidden layers.")] = 128,
-    train: Annotated[
-        int, typer.Option(help="Labelled samples, of different classes as far as possible.")
-    ] = 4,
+    data: options.LabelledData = "digits",
+    activation: options.Activation = "tanh",
+    depth: options.Depth = 3,
+    width: options.Width = 128,
+    train: options.LabelledSamples = 4,
     points: Annotated[int, typer.Option(help="Points of the line to sample networks at.")] = 9,
     noise: Annotated[float, typer.Option(help="Variance of the noise of the labels.")] = 0.1,
     networks: Annotated[int, typer.Option(help="Networks to sample.")] = 20_000,
-    seed: Annotated[int, typer.Option(help="Seed of the samples and of the networks.")] = 0,
-    c_b: Annotated[
-        float | None, typer.Option("--C-b", help="Bias variance; critical if not given.")
-    ] = None,
-    c_w: Annotated[
-        float | None, typer.Option("--C-W", help="Weight variance; critical if not given.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="The figure to write: .svg, .png or .pdf.")] = Path(
-        "posterior.svg"
-    ),
-    save: Annotated[
-        Path | None, typer.Option(help="Zarr store for all the numbers, labelled.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace an existing store.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    seed: options.Seed = 0,
+    c_b: options.BiasVariance = None,
+    c_w: options.WeightVariance = None,
+    out: options.Figure = Path("posterior.svg"),
+    save: options.Save = None,
+    overwrite: options.Overwrite = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Condition networks on a few labels and draw what they say between two of the samples."""
     with bad_input_exits():
-        from finitewidth.cli import store
         from finitewidth.cli.posterior import posterior_of, print_posterior, to_json
-        from finitewidth.report.posterior_figure import (
-            check_figure_path,
-            draw_posterior,
-            save_figure,
-        )
+        from finitewidth.report.posterior_figure import draw_posterior
 
-        check_figure_path(out)
-        if save is not None:
-            store.check_store(save, overwrite, "save")
+        check_files(out, save, overwrite)
         with warnings_are_told():
             found = posterior_of(
                 activation, depth, width, data, train, points, noise, networks, seed, c_b, c_w,
@@ -211,59 +216,34 @@ def posterior(
             typer.echo(to_json(found))
         else:
             print_posterior(found)
-        save_figure(draw_posterior(found), out)
-        typer.echo(f"wrote {out.resolve()}", err=as_json)
-        if save is not None:
-            store.save(found.to_xarray(), save)
-            typer.echo(f"wrote {save.resolve()}", err=as_json)
+        write(draw_posterior(found), out, found, save, as_json)
 
 
 @app.command()
 def predict(
-    data: Annotated[
-        str, typer.Option(help="digits, or a .npz file with inputs x and labels y.")
-    ] = "digits",
-    activation: Annotated[
-        str, typer.Option("--activation", "-a", help="Name of the activation.")
-    ] = "tanh",
-    depth: Annotated[int, typer.Option(help="Number of layers, the output included.")] = 3,
-    width: Annotated[int, typer.Option(help="Width of the hidden layers.")] = 128,
-    train: Annotated[
-        int, typer.Option(help="Labelled samples, of different classes as far as possible.")
-    ] = 4,
+    data: options.LabelledData = "digits",
+    activation: options.Activation = "tanh",
+    depth: options.Depth = 3,
+    width: options.Width = 128,
+    train: options.LabelledSamples = 4,
     points: Annotated[int, typer.Option(help="Points of the line to look at networks at.")] = 7,
     networks: Annotated[int, typer.Option(help="Networks to train.")] = 1_000,
-    rates: Annotated[
-        str,
-        typer.Option(help="Learning rates of the layers: uniform, equivalence or layerwise."),
-    ] = "uniform",
+    rates: options.Rates = "uniform",
     steps: Annotated[int, typer.Option(help="Steps of which the loss is followed.")] = 100,
-    seed: Annotated[int, typer.Option(help="Seed of the samples and of the networks.")] = 0,
-    c_b: Annotated[
-        float | None, typer.Option("--C-b", help="Bias variance; critical if not given.")
-    ] = None,
-    c_w: Annotated[
-        float | None, typer.Option("--C-W", help="Weight variance; critical if not given.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="The figure to write: .svg, .png or .pdf.")] = Path(
-        "prediction.svg"
-    ),
-    save: Annotated[
-        Path | None, typer.Option(help="Zarr store for all the numbers, labelled.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace an existing store.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    seed: options.Seed = 0,
+    c_b: options.BiasVariance = None,
+    c_w: options.WeightVariance = None,
+    out: options.Figure = Path("prediction.svg"),
+    save: options.Save = None,
+    overwrite: options.Overwrite = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Train networks on a few labels and draw what they say, and how their loss falls."""
     with bad_input_exits():
-        from finitewidth.cli import store
         from finitewidth.cli.predict import prediction_of, print_prediction, to_json
-        from finitewidth.report.posterior_figure import check_figure_path, save_figure
         from finitewidth.report.prediction_figure import draw_prediction
 
-        check_figure_path(out)
-        if save is not None:
-            store.check_store(save, overwrite, "save")
+        check_files(out, save, overwrite)
         with warnings_are_told():
             found = prediction_of(
                 activation, depth, width, data, train, points, networks, rates, steps, seed, c_b,
@@ -273,11 +253,7 @@ def predict(
             typer.echo(to_json(found))
         else:
             print_prediction(found)
-        save_figure(draw_prediction(found), out)
-        typer.echo(f"wrote {out.resolve()}", err=as_json)
-        if save is not None:
-            store.save(found.to_xarray(), save)
-            typer.echo(f"wrote {save.resolve()}", err=as_json)
+        write(draw_prediction(found), out, found, save, as_json)
 
 
 @app.command()
@@ -286,11 +262,9 @@ def report(
         list[str],
         typer.Option("--activation", "-a", help="Activation, repeated or as a list with commas."),
     ],
-    depth: Annotated[int, typer.Option(help="Number of layers, the output included.")] = 8,
-    width: Annotated[int, typer.Option(help="Width of the hidden layers.")] = 64,
-    data: Annotated[
-        str, typer.Option(help="digits, or a .npy, .npz or .csv file with one sample a row.")
-    ] = "digits",
+    depth: options.Depth = 8,
+    width: options.Width = 64,
+    data: options.Data = "digits",
     samples: Annotated[
         int | None, typer.Option(help="Samples to draw from the data; 6 if there are as many.")
     ] = None,
@@ -303,13 +277,9 @@ def report(
     trained_networks: Annotated[
         int, typer.Option(help="Networks to train on labelled samples; 0 for none.")
     ] = 200,
-    seed: Annotated[int, typer.Option(help="Seed of the samples and of the ensemble.")] = 0,
-    c_b: Annotated[
-        float | None, typer.Option("--C-b", help="Bias variance; critical if not given.")
-    ] = None,
-    c_w: Annotated[
-        float | None, typer.Option("--C-W", help="Weight variance; critical if not given.")
-    ] = None,
+    seed: options.Seed = 0,
+    c_b: options.BiasVariance = None,
+    c_w: options.WeightVariance = None,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
     show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:

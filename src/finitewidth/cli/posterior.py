@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from finitewidth.cli.json_text import json_text
+from finitewidth.cli.json_text import json_text, network_content
 from finitewidth.cli.tuning import check_tuning, tuned
 from finitewidth.report.labelled import labelled_samples
 from finitewidth.report.posterior import PosteriorAnalysis, analyze_posterior
@@ -96,7 +96,7 @@ def print_posterior(found: PosteriorAnalysis, console: Console | None = None) ->
 
 def to_json(found: PosteriorAnalysis) -> str:
     """Return evidence, agreement and the values at the points of the networks as JSON."""
-    net, at = found.net, found.at
+    at = found.at
     line: dict[str, Any] = {"t": found.t[at].tolist(), "outputs": list(found.names)}
     for name, theory in (("infinite_width", found.limit), ("first_order", found.first_order)):
         line[f"{name}_mean"] = np.asarray(theory.mean)[at].tolist()
@@ -104,10 +104,7 @@ def to_json(found: PosteriorAnalysis) -> str:
     for name in ("mean", "mean_error", "variance", "variance_error"):
         line[f"networks_{name}"] = np.asarray(getattr(found.sampled, name)).tolist()
     content = {
-        "activation": net.activation.name,
-        "widths": list(net.widths),
-        "C_b": np.asarray(net.C_b).tolist(),
-        "C_W": np.asarray(net.C_W).tolist(),
+        **network_content(found.net),
         "noise": found.noise,
         "inputs": list(found.names_of_inputs),
         "labels": found.y.tolist(),

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from finitewidth.cli.json_text import json_text
+from finitewidth.cli.json_text import json_text, network_content
 from finitewidth.cli.tuning import check_rates, check_tuning, tuned, with_rates
 from finitewidth.report.labelled import labelled_samples
 from finitewidth.report.prediction import PredictionAnalysis, analyze_prediction
@@ -102,7 +102,7 @@ def print_prediction(found: PredictionAnalysis, console: Console | None = None) 
 
 def to_json(found: PredictionAnalysis) -> str:
     """Return agreement, the values at the points of the networks and the loss by step as JSON."""
-    net, at = found.net, found.at
+    at = found.at
     line: dict[str, Any] = {"t": found.t[at].tolist(), "outputs": list(found.names)}
     for statistic in ("mean", "variance"):
         value, error = found.networks(statistic)
@@ -113,12 +113,7 @@ def to_json(found: PredictionAnalysis) -> str:
     summary = found.summary()
     del summary["loss"]  # below, at every step
     content = {
-        "activation": net.activation.name,
-        "widths": list(net.widths),
-        "C_b": np.asarray(net.C_b).tolist(),
-        "C_W": np.asarray(net.C_W).tolist(),
-        "lambda_b": np.asarray(net.lambda_b).tolist(),
-        "lambda_W": np.asarray(net.lambda_W).tolist(),
+        **network_content(found.net),
         "inputs": list(found.names_of_inputs),
         "labels": found.y.tolist(),
         "u": found.ends[0],

@@ -201,7 +201,7 @@ def test_networks_trained_in_the_last_layer_are_the_posterior():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: fit_linear_model(MANY, Y[:3]), "y: wanted 4 targets, got 3"),
+        (lambda: fit_linear_model(MANY, Y[:3]), r"y: wanted shape \(4, 2\), one row per input"),
         (lambda: fit_linear_model(MANY, Y, ridge=-1), "ridge: wanted one finite number"),
         (lambda: fit_linear_model(MANY, Y, 1.0, np.ones((2, 7))), "initial: wanted none"),
         (lambda: fit_linear_model(MANY, Y, 0.0, np.ones((1, 7))), "initial: wanted 2 rows"),

@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from finitewidth.gaussian import check_covariance
-from finitewidth.learning.kernel_machines.linear_model import check_labels, check_ridge
+from finitewidth.learning.kernel_machines.linear_model import check_ridge
 from finitewidth.precision import in_double_precision
-from finitewidth.validation import check_inputs, is_concrete, is_lost_in_rounding
+from finitewidth.validation import check_inputs, check_outputs, is_concrete, is_lost_in_rounding
 
 
 class KernelMachine(eqx.Module):
@@ -81,7 +81,7 @@ def kernel_machine(
         [1.0, 0.0]
     """
     x = check_inputs(x)
-    targets = check_labels(y, len(x))
+    targets = check_outputs(y, len(x))
     return KernelMachine(kernel, x, dual_weights(kernel(x, x), targets, ridge))
 
 
@@ -109,7 +109,7 @@ def dual_weights(
         [[0.666666667], [1.0]]
     """
     K = check_covariance(k, "k")
-    targets = check_labels(y, len(K))
+    targets = check_outputs(y, len(K))
     root = jnp.linalg.cholesky(K + 2 * check_ridge(ridge) * jnp.eye(len(K)))
     if is_concrete(root) and is_lost_in_rounding(root, np.diagonal(np.asarray(K))):
         raise ValueError(

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from finitewidth.precision import in_double_precision
-from finitewidth.validation import check_inputs, is_concrete
+from finitewidth.validation import check_inputs, check_outputs, is_concrete
 
 #: Singular values below this fraction of the largest are directions without data.
 NO_DATA = 1e-12
@@ -90,7 +90,7 @@ def fit_linear_model(
         [[1.0, 2.0]]
     """
     phi = check_inputs(features, name="features")
-    targets = check_labels(y, len(phi))
+    targets = check_outputs(y, len(phi))
     a = check_ridge(ridge)
     start = None
     if initial is not None:
@@ -105,15 +105,6 @@ def fit_linear_model(
     shrink = jnp.where(kept, size, 0.0) / jnp.where(kept, size**2 + 2 * a, 1.0)
     weights = ((targets.T @ left) * shrink) @ right
     return LinearModel(weights if start is None else start + weights)
-
-
-def check_labels(y: ArrayLike, samples: int) -> Float[Array, "N n_L"]:
-    """Return targets with one row for each sample, or say what is wrong with them."""
-    targets = jnp.asarray(y, dtype=float)
-    targets = check_inputs(targets[:, None] if targets.ndim == 1 else targets, name="y")
-    if len(targets) != samples:
-        raise ValueError(f"y: wanted {samples} targets, got {len(targets)}.")
-    return targets
 
 
 def check_ridge(ridge: ArrayLike) -> Float[Array, ""]:
