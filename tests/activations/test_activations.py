@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import mpmath as mp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from finitewidth.activations import Custom, activation, activation_names, custom
@@ -103,7 +103,6 @@ def test_no_taylor_data_across_a_kink():
     assert activation("hard_tanh").taylor(2) == (0.0, 1.0, 0.0)
 
 
-@settings(deadline=None)  # the first example compiles
 @given(st.floats(-2, 2), st.floats(-30, 30), st.floats(0.01, 50))
 def test_scale_invariance(slope, z, scale):
     sigma = activation(f"leaky_relu({slope!r})")

@@ -139,7 +139,7 @@ def test_zero_is_decided_by_the_expansion_at_criticality():
         assert point.xi_parallel == point.xi_perp == math.inf
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(a=st.floats(-1.5, 1.5), C_b=st.floats(0, 3), chi=st.floats(0.01, 2))
 def test_scale_invariant(a, C_b, chi):
     with double_precision():

@@ -179,7 +179,7 @@ def test_agrees_with_the_pair_function(name):
     np.testing.assert_allclose(pair.diagonal_slope(kernels), chi.chi_perp(kernels), rtol=1e-8)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(kernel=st.floats(1e-6, 1e3), C_b=st.floats(0, 5), C_W=st.floats(0, 5), a=st.floats(-2, 2))
 def test_leaky_rectifiers(kernel, C_b, C_W, a):
     with double_precision():

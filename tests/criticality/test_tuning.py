@@ -133,7 +133,7 @@ def test_a_root_that_needs_a_negative_bias_variance():
     assert any("would need C_b = -" in reason for reason in tuning.reasons)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(plus=st.floats(0.01, 10), minus=st.floats(-10, 10))
 def test_scale_invariant_slopes(plus, minus):
     """C_W = 2/(a_plus^2 + a_minus^2), PDLT (5.67), found from the values of a plain function."""
@@ -144,7 +144,7 @@ def test_scale_invariant_slopes(plus, minus):
     assert pytest.approx(2 / (plus**2 + minus**2), rel=1e-12) == C_W
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(c=st.floats(0.1, 10), name=st.sampled_from(["tanh", "selu", "arctan"]))
 def test_scaling_the_output(c, name):
     """sigma -> c sigma turns C_W into C_W/c^2 and leaves the rest."""
@@ -157,7 +157,7 @@ def test_scaling_the_output(c, name):
     assert scaled.q == one.q
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(c=st.floats(0.2, 5), name=st.sampled_from(["sin", "tanh", "elu"]))
 def test_scaling_the_input(c, name):
     """sigma(c z) sees the kernel c^2 K: c K^q turns into c c^(2q) K^q."""

@@ -247,7 +247,7 @@ def test_selu_angles_against_the_recursion():
     assert math.log2(psi[1999] / psi[3999]) == pytest.approx(found.exponents["p_psi"], abs=0.03)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(a=st.floats(-1, 1))
 def test_scale_invariant_constants(a):
     """N >= 2 with equality for one size of slope; rho = 0 only for the linear function."""

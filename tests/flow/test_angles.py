@@ -45,7 +45,7 @@ def test_deep_angles(name, limit):
     assert distance * depth**2 == pytest.approx(9 / (4 * rho**2), rel=1e-3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.floats(1e-12, math.pi))
 def test_only_linear_networks_keep_angles(psi):
     np.testing.assert_allclose(angle_flow("linear", psi, 50), psi, rtol=1e-13)

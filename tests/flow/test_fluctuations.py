@@ -78,7 +78,7 @@ def test_the_jacobian_is_that_of_the_layer_map(jacobian):
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_pull_is_the_adjoint_of_push(jacobian, seed):
     dG, dH, X, Y = (symmetric(seed + k) for k in range(4))
     pushed, pulled = jacobian.push(dG, dH), jacobian.pull(X, Y)

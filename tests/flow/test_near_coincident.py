@@ -23,7 +23,7 @@ from tests.flow.book_form import gaussian_nodes
 MIDDLE, DIRECTION = np.array([1.0, 0.4]), np.array([0.3, -1.0])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.floats(-3, 3), min_size=3, max_size=3))
 def test_the_gamma_basis_is_a_basis(parts):
     K = from_gamma_components(parts)

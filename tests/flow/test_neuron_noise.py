@@ -39,7 +39,7 @@ def inner(one, other):
 
 
 @pytest.mark.parametrize("sector", NOISE)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10**6))
 def test_pull_is_the_adjoint_of_push(laws, sector, seed):
     noise, weights = legs(sector, seed), legs(sector, seed + 1)

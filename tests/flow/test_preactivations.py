@@ -153,7 +153,7 @@ def test_a_map_over_hyperparameters_is_the_loop_over_them():
     np.testing.assert_allclose(jax.vmap(last)(grid), loop, rtol=1e-10)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.permutations([0, 1, 2]), st.floats(0.2, 3.0), st.floats(0.0, 1.0))
 def test_the_order_of_the_inputs_does_not_matter(order, C_W, C_b):
     net = fw.MLP((4, 12, 20, 1), "sin", C_b=C_b, C_W=C_W)

@@ -68,7 +68,7 @@ def test_gaussian_cumulant_tensors_vanish_beyond_the_second():
         np.testing.assert_allclose(cumulants[order - 1], 0.0, atol=1e-13)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.floats(-2, 2), min_size=1, max_size=7))
 def test_scalar_round_trip(cumulants):
     there = cumulants_to_moments(cumulants)
@@ -76,7 +76,7 @@ def test_scalar_round_trip(cumulants):
     np.testing.assert_allclose(back, cumulants, atol=1e-12 * (1 + float(abs(there).max())))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10**6), st.integers(1, 3), st.integers(1, 4))
 def test_joint_round_trip(seed, variables, order):
     """Moments of a real (discrete) law -> cumulants -> moments."""

@@ -47,7 +47,7 @@ def test_any_output_shape():
     np.testing.assert_allclose(found.value, wick_tensor(K2, 4), atol=1e-13)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 10**6), st.lists(st.integers(0, 1), min_size=1, max_size=8))
 def test_polynomials_are_moments(seed, indices):
     root = np.random.default_rng(seed).normal(size=(2, 2))

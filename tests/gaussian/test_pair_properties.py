@@ -23,7 +23,7 @@ def covariances(pair):
 
 
 @pytest.mark.parametrize("name", ALL)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(pair=pairs)
 def test_symmetry_and_cauchy_schwarz(name, pair):
     K11, K22, K12 = covariances(pair)
@@ -36,7 +36,7 @@ def test_symmetry_and_cauchy_schwarz(name, pair):
 
 
 @pytest.mark.parametrize("name", ["tanh", "silu", "gelu", "hard_tanh"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(first=variances, second=variances)
 def test_independent_inputs_factorize(name, first, second):
     sigma = activation(name)
@@ -46,7 +46,7 @@ def test_independent_inputs_factorize(name, first, second):
 
 
 @pytest.mark.parametrize("name", ["erf", "tanh", "hard_tanh", "cos"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(pair=pairs)
 def test_parity(name, pair):
     K11, K22, K12 = covariances(pair)
@@ -58,7 +58,7 @@ def test_parity(name, pair):
 
 
 @pytest.mark.parametrize("name", ["relu", "abs", "leaky_relu(0.3)", "monomial(3)"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(pair=pairs, scale=st.floats(0.01, 50.0))
 def test_homogeneity(name, pair, scale):
     K11, K22, K12 = covariances(pair)
@@ -69,7 +69,7 @@ def test_homogeneity(name, pair, scale):
     assert abs(scaled - scale ** (power / 2) * value) <= 1e-12 * norm * scale ** (power / 2)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 1000))
 def test_kernel_matrices_stay_positive(seed):
     x = np.random.default_rng(seed).normal(size=(6, 3))

@@ -168,7 +168,7 @@ def test_exact_partition_at_weak_coupling():
     assert exact_quartic_partition(2.0, 1e-8) == pytest.approx(1 - 4e-8 / 8, abs=1e-14)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10**6), st.integers(1, 3), st.floats(0.2, 4.0))
 def test_inverse_problem(seed, variables, scale):
     """Couplings -> correlators -> couplings: the error is of second order; and scaling."""

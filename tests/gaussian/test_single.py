@@ -107,7 +107,7 @@ def test_zero_variance_is_the_value_at_zero():
     assert float(jax.grad(lambda K: single_moment(jnp.cos, K))(0.0)) == -0.5
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.floats(0, 1e3), min_size=1, max_size=5))
 def test_moments_of_cosine(variances):
     K = jnp.asarray(variances)

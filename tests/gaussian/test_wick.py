@@ -102,7 +102,7 @@ def test_a_moment_by_quadrature():
     np.testing.assert_allclose(wick_moment(K3, (0,) * 3 + (1,) * 2 + (2,) * 3), by_quadrature)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6), st.lists(st.integers(0, 2), max_size=8), st.randoms())
 def test_memory_agrees_with_enumeration_and_order_does_not_matter(seed, indices, random):
     K = covariance(seed, 3)
@@ -113,7 +113,7 @@ def test_memory_agrees_with_enumeration_and_order_does_not_matter(seed, indices,
     np.testing.assert_allclose(wick_moment(K, shuffled), value, rtol=1e-12, atol=1e-12)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10**6), st.floats(0.1, 3.0), st.integers(1, 4))
 def test_scaling(seed, scale, m):
     """Under z -> s z the moment of 2m variables grows as s^(2m)."""
@@ -184,7 +184,7 @@ def test_singular_covariance():
     assert square_root(np.zeros((2, 2))).shape == (2, 0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 4))
 def test_root_and_axes(seed, variables, rank):
     K = covariance(seed, variables, rank)

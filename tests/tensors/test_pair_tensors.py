@@ -39,7 +39,7 @@ def by_loops(values, X, Y, M):
     return contract, apply, crossed
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.sampled_from(FORMS), st.integers(0, 10**6), st.integers(1, 3))
 def test_contractions_are_the_sums_over_indices(form, seed, samples):
     V = build(form, seed, samples)
@@ -108,7 +108,7 @@ def test_restriction_and_entries(form):
     )
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 10**6), st.integers(1, 3))
 def test_a_symmetric_tensor_is_a_sum_of_squares(seed, samples):
     V = symmetrize(np.random.default_rng(seed).normal(size=(2, *(samples,) * 4)))

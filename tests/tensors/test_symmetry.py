@@ -31,7 +31,7 @@ def test_independent_entries_represent_every_entry_once(samples):
     assert set(covered) == set(product(range(samples), repeat=4))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10**6), st.sets(st.sampled_from(ALL)))
 def test_symmetrize_gives_what_was_asked_for(seed, names):
     V = np.random.default_rng(seed).normal(size=(2, 3, 3, 3, 3))

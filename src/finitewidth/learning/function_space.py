@@ -139,14 +139,7 @@ def train_duals(
         >>> bool(abs(early.newton_step(y).duals - run.duals).max() < 1e-12)
         True
     """
-    kind = loss_of(loss)
-    Theta = check_covariance(Theta, "Theta")
-    z = check_inputs(initial, name="initial")
-    if Theta.shape != (len(z), len(z)):
-        raise ValueError(
-            f"Theta: wanted shape {(len(z), len(z))} for {len(z)} outputs, got {Theta.shape}."
-        )
-    targets = check_targets(y, len(z), z.shape[1], kind)
+    Theta, z, targets, kind = check_problem(Theta, initial, y, loss)
     steps = check_count(steps, "steps", least=0)
     N = len(z)
     size = N if batch_size is None else check_count(batch_size, "batch_size")
@@ -171,6 +164,20 @@ def train_duals(
     key = jax.random.key(0) if key is None else key
     duals, losses = _train(Theta, z, targets, kind, rates, matrix, inertia, size, key)
     return DualTraining(Theta, z, duals, losses)
+
+
+def check_problem(
+    Theta: ArrayLike, initial: ArrayLike, y: ArrayLike, loss: str | Loss
+) -> tuple[Float[Array, "N N"], Float[Array, "N n_L"], Array, Loss]:
+    """Return frozen NTK, outputs before training, targets and loss, or say what does not fit."""
+    kind = loss_of(loss)
+    ntk = check_covariance(Theta, "Theta")
+    z = check_inputs(initial, name="initial")
+    if ntk.shape != (len(z), len(z)):
+        raise ValueError(
+            f"Theta: wanted shape {(len(z), len(z))} for {len(z)} outputs, got {ntk.shape}."
+        )
+    return ntk, z, check_targets(y, len(z), z.shape[1], kind), kind
 
 
 def check_schedule(eta: ArrayLike, steps: int) -> Float[Array, " steps"]:

@@ -13,10 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from finitewidth.gaussian.covariance import check_covariance
-from finitewidth.network.losses import Loss, check_targets, loss_of
+from finitewidth.learning.function_space import check_problem
+from finitewidth.network.losses import Loss
 from finitewidth.precision import in_double_precision
-from finitewidth.validation import check_inputs
 
 
 @in_double_precision
@@ -56,14 +55,7 @@ def flow_duals(
         >>> [round(float(1 - 2 * dual[0, 0]), 8) for dual in a]
         [1.0, 0.13533528]
     """
-    kind = loss_of(loss)
-    Theta = check_covariance(Theta, "Theta")
-    z = check_inputs(initial, name="initial")
-    if Theta.shape != (len(z), len(z)):
-        raise ValueError(
-            f"Theta: wanted shape {(len(z), len(z))} for {len(z)} outputs, got {Theta.shape}."
-        )
-    targets = check_targets(y, len(z), z.shape[1], kind)
+    Theta, z, targets, kind = check_problem(Theta, initial, y, loss)
     moments = np.atleast_1d(np.asarray(times, dtype=float))
     ascending = moments.ndim == 1 and not (np.diff(moments, prepend=0) < 0).any()
     if not ascending or not np.isfinite(moments).all():

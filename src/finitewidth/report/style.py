@@ -167,6 +167,8 @@ def to_file_content(fig: Figure, suffix: str, title: str) -> bytes:
     }
     buffer = BytesIO()
     with mpl.rc_context({**_SETTINGS, "svg.hashsalt": title}):
+        # The constrained layout starts from the last one: the second drawing is the first to stay.
+        fig.draw_without_rendering()
         fig.savefig(
             buffer, format=suffix[1:], dpi=200, facecolor="white", metadata=metadata[suffix]
         )

@@ -142,7 +142,7 @@ def test_zero_input_and_depth_one():
     np.testing.assert_allclose(linear.correlator((2, 3), 2.0, 1.5, 3), [27.0])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     hidden=st.lists(st.integers(1, 40), min_size=1, max_size=6),
     C_W=st.floats(0.1, 5.0),

@@ -194,7 +194,7 @@ def test_probabilities_of_the_signal_after_ten_hidden_layers():
     np.testing.assert_allclose(linear.metric_law(ten, 1.0, 1.0).sf(0.2), 0.6586, atol=5e-5)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     hidden=st.lists(st.integers(1, 30), min_size=1, max_size=4),
     C_W=st.floats(0.2, 4.0),

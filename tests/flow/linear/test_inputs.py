@@ -178,7 +178,7 @@ def test_degenerate_inputs_and_widths():
     assert np.isfinite(deep).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(hidden=st.lists(st.integers(1, 30), min_size=1, max_size=5), data=st.data())
 def test_hidden_widths_may_be_permuted_and_C_W_scaled(hidden, data):
     shuffled = data.draw(st.permutations(hidden))
