@@ -79,7 +79,7 @@ def test_tensors_of_relu_agree_with_networks():
     # some tenths: it is taken over several ensembles, and single entries over all of them.
     net, x = NETWORKS["relu"]
     theory = fw.flow.ntk(net, x, order=1)
-    ensembles = [fw.compare(theory, measured_tensors("relu", 500, key)) for key in range(100, 108)]
+    ensembles = [fw.compare(theory, measured_tensors("relu", 1000, key)) for key in range(100, 108)]
     z = np.stack([comparison.z for comparison in ensembles])
     assert 0.8 <= np.sqrt(np.mean(z**2)) <= 1.25
     assert np.abs(z.sum(axis=0) / np.sqrt(len(z))).max() < ensembles[0].threshold

@@ -134,10 +134,10 @@ def test_narrow_networks_beyond_first_order():
     assert float(conditional_variance_of_samples(G, [z])[0, 0]) == pytest.approx(exact, rel=5e-3)
     # Two outputs of networks with all their weights, the first near z.
     outputs = fw.MLP.critical(widths=(1, 32, 32, 2), activation="relu")
-    keys = jax.random.split(jax.random.key(1), 80_000)
+    keys = jax.random.split(jax.random.key(1), 200_000)
     run = jax.jit(jax.vmap(lambda key: outputs.apply(outputs.init(key), x)[0]))
     with fw.double_precision():
-        pairs = np.concatenate([np.asarray(run(part)) for part in np.split(keys, 8)])
+        pairs = np.concatenate([np.asarray(run(part)) for part in np.split(keys, 20)])
     near = pairs[np.abs(np.abs(pairs[:, 0]) - z) < 0.1, 1] ** 2
     assert abs(near.mean() - exact) < 4 * near.std() / np.sqrt(near.size) + 0.005
 

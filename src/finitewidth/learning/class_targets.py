@@ -15,7 +15,6 @@ by the same in all components. Hard labels, s = 0, have no end: outputs grow wit
 
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
@@ -77,6 +76,7 @@ def squared_error_targets(
             another shape.
 
     Example:
+        >>> import jax
         >>> y = squared_error_targets([[0.75, 0.25]], [[0.3, 0.1]])
         >>> jax.nn.softmax(y).round(9).tolist(), round(float(y.mean()), 9)
         ([[0.75, 0.25]], 0.2)
@@ -94,5 +94,5 @@ def squared_error_targets(
                 f"{values.sum(axis=1).max():.6g}. Hard labels are never reached; see "
                 "`smoothed_labels`."
             )
-    aim = jax.nn.log_softmax(jnp.log(p))
+    aim = jnp.log(p)
     return aim + (z - aim).mean(axis=1, keepdims=True)

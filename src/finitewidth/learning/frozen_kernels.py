@@ -10,6 +10,7 @@ PDLT (10.46), (10.48).
 from typing import Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
@@ -65,6 +66,28 @@ def frozen_kernels(
 def check_tests(net: MLP, x_test: ArrayLike) -> Float[Array, "N_test n0"]:
     """Return test inputs in double precision, or say what is wrong with them."""
     return check_inputs(x_test, net.widths[0], "x_test")
+
+
+def solve_ntk(
+    Theta: Float[Array, "N N"],
+    right: Float[Array, "N M"],
+    x: Array | None = None,
+    y: Array | None = None,
+) -> Float[Array, "N M"]:
+    """Return Theta_AA^-1 times a matrix, by a Cholesky factor.
+
+    Args:
+        Theta: Theta_AA.
+        right: the matrix.
+        x: training inputs, to look for equal ones if it is singular.
+        y: their targets.
+
+    Raises:
+        ValueError: as `check_invertible`.
+    """
+    root = jnp.linalg.cholesky(Theta)
+    check_invertible(Theta, root, x, y)
+    return jax.scipy.linalg.cho_solve((root, True), right)
 
 
 def check_invertible(

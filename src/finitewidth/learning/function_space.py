@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from finitewidth.gaussian.covariance import check_covariance
-from finitewidth.learning.frozen_kernels import check_invertible
+from finitewidth.learning.frozen_kernels import solve_ntk
 from finitewidth.network.losses import Loss, check_targets, loss_of, mean_squared_error
 from finitewidth.precision import in_double_precision
 from finitewidth.validation import check_count, check_inputs, is_concrete
@@ -76,9 +76,7 @@ class DualTraining(eqx.Module):
             ValueError: for bad targets or a singular Theta.
         """
         y = check_targets(y, len(self.initial), self.initial.shape[1], mean_squared_error)
-        root = jnp.linalg.cholesky(self.Theta)
-        check_invertible(self.Theta, root)
-        duals = self.duals + jax.scipy.linalg.cho_solve((root, True), self.outputs - y)
+        duals = self.duals + solve_ntk(self.Theta, self.outputs - y)
         return eqx.tree_at(lambda training: training.duals, self, duals)
 
     def __repr__(self) -> str:
@@ -151,13 +149,9 @@ def train_duals(
     if isinstance(kappa, str):
         if kappa != "newton":
             raise ValueError(f"kappa: wanted a matrix, 'newton' or None, got {kappa!r}.")
-        root = jnp.linalg.cholesky(Theta)
-        check_invertible(Theta, root)
-        matrix, rates = jax.scipy.linalg.cho_solve((root, True), jnp.eye(N)), jnp.ones(steps)
+        matrix, rates = solve_ntk(Theta, jnp.eye(N)), jnp.ones(steps)
     else:
-        matrix = jnp.eye(N) if kappa is None else check_covariance(kappa, "kappa")
-        if matrix.shape != Theta.shape:
-            raise ValueError(f"kappa: wanted shape {Theta.shape}, got {matrix.shape}.")
+        matrix = check_sample_matrix(kappa, N)
     inertia = jnp.asarray(momentum, dtype=float)
     if inertia.ndim or (is_concrete(inertia) and not 0 <= float(inertia) < 1):
         raise ValueError(f"momentum: wanted a number from 0 to below 1, got {momentum}.")
@@ -178,6 +172,18 @@ def check_problem(
             f"Theta: wanted shape {(len(z), len(z))} for {len(z)} outputs, got {ntk.shape}."
         )
     return ntk, z, check_targets(y, len(z), z.shape[1], kind), kind
+
+
+def check_sample_matrix(kappa: ArrayLike | None, samples: int) -> Float[Array, "N N"]:
+    """Return the sample matrix of a squared error, the unit matrix for None, or say what is wrong.
+
+    Raises:
+        ValueError: if it is no covariance of N samples.
+    """
+    matrix = jnp.eye(samples) if kappa is None else check_covariance(kappa, "kappa")
+    if matrix.shape != (samples, samples):
+        raise ValueError(f"kappa: wanted shape {(samples, samples)}, got {matrix.shape}.")
+    return matrix
 
 
 def check_schedule(eta: ArrayLike, steps: int) -> Float[Array, " steps"]:

@@ -30,12 +30,12 @@ from finitewidth.criticality.moments import described
 from finitewidth.flow import derivative_moment, layer_maps, ntk
 from finitewidth.gaussian import (
     ActivationProduct,
-    check_covariance,
     gaussian_expectation,
     pair_expectation,
     pair_moments,
 )
 from finitewidth.learning.first_order import check_step
+from finitewidth.learning.function_space import check_sample_matrix
 from finitewidth.network import MLP
 from finitewidth.network.losses import Loss, check_targets, loss_of, mean_squared_error
 from finitewidth.precision import in_double_precision
@@ -156,9 +156,7 @@ def _loss_means(
     """Return sum_i <H_ii;ab> and sum_i <eps_ia eps_ib> over outputs of covariance K each."""
     N = len(K)
     if loss is mean_squared_error:
-        matrix = jnp.eye(N) if kappa is None else check_covariance(kappa, "kappa")
-        if matrix.shape != (N, N):
-            raise ValueError(f"kappa: wanted shape {(N, N)}, got {matrix.shape}.")
+        matrix = check_sample_matrix(kappa, N)
         return outputs * matrix, matrix @ (outputs * K + y @ y.T) @ matrix
     if kappa is not None:
         raise ValueError(f"kappa: wanted the squared error with it, got {loss.name}.")

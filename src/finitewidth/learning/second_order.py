@@ -15,14 +15,13 @@ from collections.abc import Callable
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from finitewidth.ensemble.empirical_ntk import check_parameters, empirical_ntk
 from finitewidth.ensemble.linearized import matrix_of
 from finitewidth.flow import output_kernels
-from finitewidth.gaussian import check_covariance
-from finitewidth.learning.frozen_kernels import check_invertible
+from finitewidth.learning.frozen_kernels import solve_ntk
+from finitewidth.learning.function_space import check_sample_matrix
 from finitewidth.network import MLP, Parameters
 from finitewidth.network.descent import check_step, tensorial_learning_rates
 from finitewidth.network.losses import Loss, check_targets, loss_of
@@ -91,19 +90,10 @@ def _second_order(
 ) -> Float[Array, "N n_L"]:
     """Return kappa eps, shape (N, n_L)."""
     if not isinstance(kappa, str):
-        matrix = check_covariance(kappa, "kappa")
-        if matrix.shape != (len(x), len(x)):
-            raise ValueError(f"kappa: wanted shape {(len(x), len(x))}, got {matrix.shape}.")
-        return matrix @ error
+        return check_sample_matrix(kappa, len(x)) @ error
     if kappa == "newton":
-        return _divided(output_kernels(net, x)[1], error, x)
+        return solve_ntk(output_kernels(net, x)[1], error, x)
     if kappa == "own":
         H = matrix_of(empirical_ntk(net, params, x))
-        return _divided(H, error.reshape(-1, 1), x).reshape(error.shape)
+        return solve_ntk(H, error.reshape(-1, 1), x).reshape(error.shape)
     raise ValueError(f"kappa: wanted a matrix, 'newton' or 'own', got {kappa!r}.")
-
-
-def _divided(ntk: Float[Array, "P P"], error: Float[Array, "P M"], x: Array) -> Float[Array, "P M"]:
-    root = jnp.linalg.cholesky(ntk)
-    check_invertible(ntk, root, x)
-    return jax.scipy.linalg.cho_solve((root, True), error)

@@ -12,12 +12,11 @@ learned at the rate of their limit.
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from finitewidth.learning.frozen_kernels import FrozenKernels, check_invertible
+from finitewidth.learning.frozen_kernels import FrozenKernels, solve_ntk
 from finitewidth.validation import check_count, is_concrete
 
 
@@ -89,9 +88,7 @@ def smoother(
     """
     Theta = kernels.training_ntk
     if not duration.finite:
-        root = jnp.linalg.cholesky(Theta)
-        check_invertible(Theta, root, x, y)
-        return jax.scipy.linalg.cho_solve((root, True), kernels.test_ntk.T).T
+        return solve_ntk(Theta, kernels.test_ntk.T, x, y).T
     rates, axes = jnp.linalg.eigh(Theta)
     rates = jnp.maximum(rates, 0.0)
     if duration.eta is not None:
